@@ -1,0 +1,36 @@
+"""Bring in the catalogue: a CSV of (id, url, landmark_id) by path or URL, or the made world's own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import pyarrow as pa
+import typer
+
+import stage
+from landmarks import catalogues
+from landmarks.files import write_json
+
+
+def main(
+    source: Annotated[
+        str, typer.Argument(help="CSV file or http(s) URL with the columns id, url, landmark_id; or a world .yaml")
+    ],
+    table: Annotated[Path, typer.Argument(help="CSV to write")],
+    counts: Annotated[Path, typer.Argument(help="JSON to write: how many rows")],
+) -> None:
+    """Check a catalogue (columns there, ids unique and fit to name a file) and keep its three columns."""
+    if source.endswith((".yaml", ".yml")):
+        from landmarks import world  # here: a renderer is much to load for who reads a CSV
+
+        rows = world.rows(**world.describe(Path(source)))
+        made = pa.table(dict(zip(catalogues.COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
+    else:
+        with catalogues.local(source) as path:
+            made = catalogues.read(path)
+    catalogues.check(source, made)
+    catalogues.write(table, made)
+    write_json(counts, {"rows": made.num_rows})
+
+
+if __name__ == "__main__":
+    stage.run(main)

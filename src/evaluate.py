@@ -1,0 +1,65 @@
+"""Compare the models on the same held-out photos."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+import stage
+from landmarks import figures, scoring, tables
+from landmarks.errors import InputError
+from landmarks.files import whole_folder, write_json
+
+
+def main(
+    split: Annotated[Path, typer.Argument(help="CSV of the split stage")],
+    audit: Annotated[Path, typer.Argument(help="JSON of the anonymize stage")],
+    counts: Annotated[Path, typer.Argument(help="Folder with the counts of the other stages, <stage>.json")],
+    predictions: Annotated[Path, typer.Argument(help="Folder with the predictions of the models, <model>.csv")],
+    results: Annotated[Path, typer.Argument(help="JSON to write: all figures of all models and stages")],
+    confusion: Annotated[
+        Path, typer.Argument(help="Folder to write: actual and predicted of the test photos, a CSV a model")
+    ],
+    figure: Annotated[Path, typer.Argument(help="PNG to write: accuracies with their intervals")],
+    title: Annotated[str, typer.Option(help="What the photos are of, for the figure")] = "",
+    model: Annotated[list[str] | None, typer.Option(help="Models to compare, in that order; repeat for more")] = None,
+) -> None:
+    """Score every model on train, validation and test, with 95 % intervals and McNemar's test; gather the counts of the stages."""
+    parts = tables.read(split, ["id", "landmark_id", "split"]).set_index("id")
+    tested = {
+        name: _predictions(predictions / f"{name}.csv", parts)
+        for name in model or sorted(p.stem for p in predictions.glob("*.csv"))
+    }
+    if not tested:
+        raise InputError(f"{predictions}: no predictions; run: dvc repro baseline cnn")
+    models = scoring.compare(tested, parts["split"])
+    data = {name: _read(counts / f"{name}.json") for name in ("catalogue", "clean", "download", "sweep", "split")}
+    data["anonymize"] = {name: _read(audit)[name] for name in ("faces", "photos_with_faces", "quarantined")}
+    test = parts.index[parts["split"] == "test"]
+    with whole_folder(confusion) as folder:
+        for name, table in tested.items():
+            tables.write(folder / f"{name}.csv", table.loc[test, ["actual", "predicted"]])
+    figures.accuracies(figure, models, title)
+    write_json(results, {"models": models, "data": data})
+
+
+def _predictions(path: Path, parts: pd.DataFrame) -> pd.DataFrame:
+    table = tables.read(path, ["id", "actual", "predicted"]).set_index("id")
+    if set(table.index) != set(parts.index):
+        raise InputError(f"{path}: not the photos of the split stage; run: dvc repro")
+    if wrong := list(table.index[table["actual"] != parts.loc[table.index, "landmark_id"]]):
+        raise InputError(f"{path}: the photo {wrong[0]!r} is of another landmark than in the split; run: dvc repro")
+    return table
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run: dvc repro") from None
+
+
+if __name__ == "__main__":
+    stage.run(main)

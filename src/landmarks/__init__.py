@@ -1,0 +1,1 @@
+"""What the stages are made of: one subject a module. Knows neither DVC nor the command line."""

@@ -1,0 +1,110 @@
+"""Photos: decoded upright and no larger than needed, hashed by what they show."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from landmarks.errors import InputError
+from landmarks.files import whole
+
+Picture = NDArray[np.uint8]
+
+HASH_SIDE = 16  # a difference hash of 16 x 16 = 256 bits
+MAX_PIXELS = 80_000_000  # more than any camera of the catalogue; a decompression bomb beyond
+
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+def check(content: bytes) -> tuple[int, int]:
+    """Width and height, pixels, of a picture whose every byte decodes.
+
+    Raises ``InputError`` saying ``not a photo``, ``truncated`` or ``too large``.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise InputError("too large")
+            picture.load()
+            return picture.size
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise InputError("too large" if "bomb" in str(error) else "not a photo") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError("truncated") from None
+
+
+def read(path: Path, long_side: int = 0) -> Picture:
+    """Decode a photo upright (EXIF turn applied): uint8 BGR (height, width, 3).
+
+    ``long_side`` above 0 caps the longer side, in pixels; JPEG is then decoded at the smallest sufficient scale.
+    Raises ``InputError`` if the file does not decode.
+    """
+    flags = cv2.IMREAD_COLOR
+    if long_side:
+        try:
+            with Image.open(path) as header:
+                ratio = max(header.size) / long_side
+        except (OSError, Image.DecompressionBombError):
+            ratio = 1
+        for factor, reduced in ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4),
+                                (2, cv2.IMREAD_REDUCED_COLOR_2)):  # fmt: skip
+            if ratio >= factor:
+                flags = reduced
+                break
+    try:
+        picture = cv2.imread(str(path), flags)
+    except cv2.error:
+        picture = None
+    if picture is None:
+        raise InputError(f"{path}: does not decode as a photo; delete the file and run dvc repro to fetch it again")
+    longest = max(picture.shape[:2])
+    if long_side and longest > long_side:
+        scale = long_side / longest
+        size = (max(round(picture.shape[1] * scale), 1), max(round(picture.shape[0] * scale), 1))
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(picture, np.uint8)
+
+
+def read_square(path: Path, side: int) -> Picture:
+    """Decode a photo as a network sees it: uint8 RGB (side, side, 3), the aspect ratio given up as in the thesis."""
+    picture = read(path, long_side=side * 2)
+    return np.ascontiguousarray(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)[..., ::-1])
+
+
+def write(path: Path, picture: Picture, quality: int) -> None:
+    """Write a JPEG with no metadata, whole or not at all."""
+    done, content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise InputError(f"{path}: cannot be encoded as JPEG")
+    with whole(path) as partial:
+        partial.write_bytes(content.tobytes())
+
+
+def difference_hash(picture: Picture) -> NDArray[np.bool_]:
+    """Signs of the horizontal brightness steps of a 17 x 16 thumbnail: bool (256,).
+
+    A photo that was scaled or compressed again keeps nearly all of them (dHash).
+    """
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    small = cv2.resize(grey, (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA)
+    return (small[:, 1:] > small[:, :-1]).ravel()
+
+
+def listed(folder: Path, known: Iterable[str]) -> list[str]:
+    """The ids of the photos in ``folder``, sorted. Raises ``InputError`` if there are none or one is not ``known``."""
+    ids = sorted(path.stem for path in folder.glob("*.jpg"))
+    if not ids:
+        raise InputError(f"{folder}: no photos; run the stage that makes it: dvc repro")
+    if strangers := set(ids).difference(known):
+        raise InputError(
+            f"{folder}/{min(strangers)}.jpg: not in the table of downloads; remove it or run: dvc repro anonymize"
+        )
+    return ids

@@ -1,0 +1,67 @@
+"""All per-photo work: in parallel, with a progress bar, errors as values."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import cv2
+import joblib
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+WORKERS = "LANDMARKS_WORKERS"  # an environment variable: how many work at once can't change a result
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What took the place of a result."""
+
+    error: Exception
+
+
+def workers() -> int:
+    """How many processes work at once: ``LANDMARKS_WORKERS``, else one a core."""
+    return int(os.environ.get(WORKERS, 0)) or joblib.cpu_count()
+
+
+def each(
+    function: Callable[[Item], Result], items: Sequence[Item], label: str, unit: str = "photo"
+) -> Iterator[Result | Failure]:
+    """Yield ``function(item)`` in the order of ``items``; what it raises is yielded as a ``Failure``.
+
+    Each call gets one thread, so that results don't depend on the number of workers. Results are handed over as they
+    are consumed: memory holds a few of them, not all.
+    """
+    parallel = joblib.Parallel(n_jobs=min(workers(), max(len(items), 1)), return_as="generator")
+    results = parallel(joblib.delayed(_one)(function, item) for item in items)
+    yield from progress(results, len(items), label, unit)
+
+
+def sound(results: Iterable[Result | Failure]) -> Iterator[Result]:
+    """The same results, for work that needs all of them: raises what a ``Failure`` holds."""
+    for result in results:
+        if isinstance(result, Failure):
+            raise result.error
+        yield result
+
+
+def progress(results: Iterator[Result], total: int, label: str, unit: str = "photo") -> Iterator[Result]:
+    """A progress bar on stderr; a line a tenth where stderr is no terminal."""
+    quiet = not sys.stderr.isatty()
+    return iter(tqdm(results, total=total, desc=label, unit=unit, mininterval=10 if quiet else 0.2, leave=not quiet))
+
+
+def _one(function: Callable[[Item], Result], item: Item) -> Result | Failure:
+    cv2.setNumThreads(1)
+    with threadpool_limits(1):
+        try:
+            return function(item)
+        except Exception as error:  # handed to the caller, who knows what to do with a bad photo
+            return Failure(error)

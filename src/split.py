@@ -1,0 +1,53 @@
+"""Divide the photos, once for every model."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import typer
+
+import stage
+from landmarks import photos, splits, tables, work
+from landmarks.errors import InputError
+from landmarks.files import write_json
+
+
+def main(
+    download: Annotated[Path, typer.Argument(help="CSV of the download stage: id, landmark_id")],
+    anonymous: Annotated[Path, typer.Argument(help="Folder of the anonymize stage")],
+    table: Annotated[Path, typer.Argument(help="CSV to write: id, landmark_id, split, group")],
+    counts: Annotated[Path, typer.Argument(help="JSON to write: photos by split, near-duplicates")],
+    test: Annotated[float, typer.Option(min=0.01, max=0.98, help="Share of photos for the test")] = 0.3,
+    validation: Annotated[float, typer.Option(min=0.01, max=0.98, help="Share of photos for selection")] = 0.14,
+    duplicate_bits: Annotated[
+        int, typer.Option(min=0, max=64, help="Photos whose 256-bit hashes differ in no more bits are one group")
+    ] = 16,
+    seed: Annotated[int, typer.Option(help="Which photos go where")] = 0,
+) -> None:
+    """Assign photos to train, validation and test: stratified by landmark, near-duplicates never on both sides."""
+    if test + validation >= 1:
+        raise InputError(
+            f"split.test {test} and split.validation {validation} leave nothing for training; lower them in params.yaml"
+        )
+    landmarks = tables.read(download, ["id", "landmark_id"]).set_index("id")["landmark_id"]
+    ids = photos.listed(anonymous, landmarks.index)
+    hashes = list(work.sound(work.each(partial(_hash, anonymous), ids, "split")))
+    groups = splits.near_duplicates(np.array(hashes), duplicate_bits)
+    assigned = splits.split(ids, list(landmarks[ids]), groups, test, validation, seed)
+    made = pd.DataFrame({"id": ids, "landmark_id": landmarks[ids].to_numpy(), "split": assigned, "group": groups})
+    tables.write(table, made)
+    sizes = made["group"].value_counts()
+    write_json(counts, {
+        "photos": len(made), **{name: int((made["split"] == name).sum()) for name in splits.NAMES},
+        "near_duplicates": int((sizes - 1).sum()), "landmarks": int(made["landmark_id"].nunique()),
+    })  # fmt: skip
+
+
+def _hash(folder: Path, photo: str) -> "np.typing.NDArray[np.bool_]":
+    return photos.difference_hash(photos.read(folder / f"{photo}.jpg", long_side=256))
+
+
+if __name__ == "__main__":
+    stage.run(main)

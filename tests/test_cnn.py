@@ -1,0 +1,135 @@
+"""Transfer learning from a TF-Hub module: frozen or trainable, plain or augmented, the same bits every time."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, Script
+
+from landmarks import augmentation, networks
+from landmarks import photos as pictures
+from landmarks.errors import InputError
+
+RANGES = augmentation.Ranges()
+BACKBONE = ("--module", "data/demo/backbone", "--size", 128)
+
+
+def outputs(folder: Path) -> list[Path]:
+    return [folder / "model.json", folder / "history.csv", folder / "predictions.csv"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "knobs", [("--no-augment",), ("--augment", "--views", 2), ("--trainable", "--augment", "--learning_rate", 0.005)]
+)
+def test_two_runs_give_the_same_bits_and_learn(
+    script: Script, photos: Path, split: Path, tmp_path: Path, knobs: tuple[object, ...]
+) -> None:
+    for run in "ab":
+        (tmp_path / run).mkdir()
+        done = script("cnn", photos / "images", split, *outputs(tmp_path / run), *BACKBONE, "--epochs", 6, *knobs)
+        assert done.returncode == 0, done.stderr
+    for name in ("model.json", "model.weights.h5", "history.csv", "predictions.csv"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    rows = pd.read_csv(tmp_path / "a" / "predictions.csv")
+    train = (pd.read_csv(split)["split"] == "train").to_numpy()
+    assert (rows["actual"] == rows["predicted"])[train].mean() > 0.7
+    history = pd.read_csv(tmp_path / "a" / "history.csv")
+    assert list(history.columns) == list(networks.HISTORY)
+    assert list(history["epoch"]) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.slow
+def test_a_saved_model_predicts_what_the_stage_predicted(
+    script: Script, photos: Path, split: Path, tmp_path: Path
+) -> None:
+    done = script("cnn", photos / "images", split, *outputs(tmp_path), *BACKBONE, "--epochs", 5, "--head", 32)
+    assert done.returncode == 0, done.stderr
+    model, recipe, labels = networks.load(tmp_path / "model.json")
+    rows = pd.read_csv(tmp_path / "predictions.csv", dtype={"predicted": str})
+    batch = np.stack([pictures.read_square(photos / "images" / f"{photo}.jpg", recipe.size) for photo in rows["id"]])
+    logits = model(batch.astype(np.float32) / 255).numpy()
+    assert [labels[best] for best in logits.argmax(axis=1)] == list(rows["predicted"])
+    assert json.loads((tmp_path / "model.json").read_text())["recipe"]["head"] == [32]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trainable", [False, True])
+def test_the_backbone_is_a_module_with_batch_norm_in_both_modes(trainable: bool) -> None:
+    import tensorflow_hub as hub
+
+    layer = hub.KerasLayer(str(ROOT / "data" / "demo" / "backbone"), trainable=trainable)
+    shots = np.random.default_rng(0).random((4, 128, 128, 3)).astype(np.float32)
+    before = [variable.numpy() for variable in layer.variables]
+    assert layer(shots, training=False).shape == (4, 1280)
+    training = layer(shots, training=True).numpy()
+    moved = sum(not np.array_equal(a, b.numpy()) for a, b in zip(before, layer.variables, strict=True))
+    assert (moved > 0) == trainable
+    assert np.allclose(training, layer(shots, training=False).numpy()) != trainable
+    assert len(layer.trainable_variables) == (156 if trainable else 0)
+
+
+def test_a_view_depends_on_photo_and_number_alone(photos: Path) -> None:
+    picture = pictures.read_square(photos / "images" / "p1_00.jpg", 96)
+    first = augmentation.view(picture, "p1_00", 3, RANGES, 0)
+    augmentation.view(picture, "other", 1, RANGES, 0)
+    np.testing.assert_array_equal(augmentation.view(picture, "p1_00", 3, RANGES, 0), first)
+    others = [
+        augmentation.view(picture, *key)
+        for key in (("p1_01", 3, RANGES, 0), ("p1_00", 4, RANGES, 0), ("p1_00", 3, RANGES, 1))
+    ]
+    assert all((other != first).any() for other in others)
+    assert first.shape == picture.shape
+    assert first.dtype == np.uint8
+
+
+def test_ranges_of_nothing_leave_the_photo_as_it_is(photos: Path) -> None:
+    picture = pictures.read_square(photos / "images" / "p1_00.jpg", 96)
+    still = augmentation.Ranges(rotation=0, shift=0, shear=0, zoom=0, flip=False)
+    np.testing.assert_array_equal(augmentation.view(picture, "x", 0, still, 0), picture)
+    mirrored = {
+        augmentation.view(picture, "x", n, augmentation.Ranges(0, 0, 0, 0, True), 0).tobytes() for n in range(12)
+    }
+    assert mirrored == {picture.tobytes(), np.ascontiguousarray(picture[:, ::-1]).tobytes()}
+
+
+@pytest.mark.parametrize(
+    ("knobs", "parts"),
+    [
+        (("--module", "data/demo/nowhere"), ["cnn.module data/demo/nowhere", "cannot be loaded", "params.yaml"]),
+        (
+            ("--module", "http://127.0.0.1:9/feature_vector/4"),
+            ["cnn.module http://127.0.0.1:9", "cannot be loaded", "without a network"],
+        ),
+        (("--module", "data/demo/backbone", "--size", 96), ["does not take RGB photos of 96 pixels", "cnn.size"]),
+    ],
+)
+def test_a_module_that_cannot_be_used_is_an_error_that_names_it(
+    script: Script, photos: Path, split: Path, tmp_path: Path, knobs: tuple[object, ...], parts: list[str]
+) -> None:
+    done = script("cnn", photos / "images", split, *outputs(tmp_path), *knobs)
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("cnn: ")]
+    assert all(part in line for part in parts), line
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_stops_the_training_and_says_at_which_rate(
+    script: Script, photos: Path, split: Path, tmp_path: Path
+) -> None:
+    done = script(
+        "cnn", photos / "images", split, *outputs(tmp_path), *BACKBONE, "--learning_rate", 1e30, "--epochs", 9
+    )
+    assert done.returncode == 1
+    assert "the loss is" in done.stderr
+    assert "1e+30" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_than_the_module_is_asked_for_nothing(photos: Path) -> None:
+    with pytest.raises(InputError, match="does not decode"):
+        augmentation.views(photos, 64, RANGES, 0, ("download", 1))

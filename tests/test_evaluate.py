@@ -1,0 +1,86 @@
+"""All models are scored on the same held-out photos, with an interval beside each accuracy."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import Script, fails_in_one_line
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landmarks import scoring
+
+LABELS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=60)
+
+
+@pytest.fixture
+def stages(split: Path, tmp_path: Path) -> list[Path]:
+    """What the other stages leave for two models: ``sure`` is right everywhere, ``poor`` knows one landmark."""
+    parts = pd.read_csv(split, dtype=str)
+    (tmp_path / "predictions").mkdir()
+    for name, predicted in {"sure": parts["landmark_id"], "poor": "1"}.items():
+        rows = pd.DataFrame(
+            {"id": parts["id"], "actual": parts["landmark_id"], "predicted": predicted, "confidence": 0.5}
+        )
+        rows.to_csv(tmp_path / "predictions" / f"{name}.csv", index=False)
+    (tmp_path / "counts").mkdir()
+    for name in ("catalogue", "clean", "download", "sweep", "split"):
+        (tmp_path / "counts" / f"{name}.json").write_text('{"rows": 3}')
+    (tmp_path / "faces.json").write_text('{"faces": 2, "photos_with_faces": 1, "quarantined": 0, "photos": {}}')
+    return [split, tmp_path / "faces.json", tmp_path / "counts", tmp_path / "predictions"]
+
+
+def test_the_results_hold_every_model_on_every_part_and_the_counts_of_every_stage(
+    script: Script, stages: list[Path], tmp_path: Path
+) -> None:
+    out = [tmp_path / "results.json", tmp_path / "confusion", tmp_path / "a.png"]
+    done = script("evaluate", *stages, *out, "--model", "poor", "--model", "sure")
+    assert done.returncode == 0, done.stderr
+    results = json.loads(out[0].read_text())
+    assert list(results["models"]) == ["poor", "sure"]
+    assert results["models"]["poor"]["test"] == {
+        "top1": 0.3333, "top1_low": 0.1206, "top1_high": 0.6458, "macro_precision": 0.1111, "macro_recall": 0.3333, "macro_f1": 0.1667,
+    }  # fmt: skip
+    assert results["models"]["sure"]["per_class"]["2"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
+    assert results["models"]["sure"]["mcnemar"]["poor"] == results["models"]["poor"]["mcnemar"]["sure"] == 0.0312
+    assert set(results["data"]) == {"catalogue", "clean", "download", "anonymize", "split", "sweep"}
+    assert len(pd.read_csv(tmp_path / "confusion" / "poor.csv")) == 9
+
+
+def test_the_interval_is_wilsons() -> None:
+    """Brown, Cai and DasGupta (2001): 0 of 10 gives (0, 0.2775); 8 of 10 gives (0.4902, 0.9433)."""
+    ten = pd.Series(["a"] * 10)
+    assert [scoring.score(ten, pd.Series(["b"] * 10))[k] for k in ("top1_low", "top1_high")] == [0.0, 0.2775]
+    eight = scoring.score(ten, pd.Series(["a"] * 8 + ["b"] * 2))
+    assert (eight["top1_low"], eight["top1_high"]) == (0.4902, 0.9433)
+
+
+def test_mcnemar_counts_the_photos_on_which_two_models_differ() -> None:
+    first, second = pd.Series([True] * 10 + [False] * 2), pd.Series([True] * 2 + [False] * 8 + [True] * 2)
+    assert scoring.mcnemar(first, second) == scoring.mcnemar(second, first) == 0.1094  # 8 against 2, exact binomial
+    assert scoring.mcnemar(first, first) == 1.0
+
+
+@given(LABELS)
+def test_scores_lie_where_they_must(rows: list[tuple[str, str]]) -> None:
+    actual, predicted = (pd.Series(list(column)) for column in zip(*rows, strict=True))
+    score = scoring.score(actual, predicted)
+    assert 0 <= score["top1_low"] <= score["top1"] <= score["top1_high"] <= 1
+    assert all(0 <= value <= 1 for value in score.values())
+    assert set(scoring.by_class(actual, predicted)) == set(actual)
+
+
+def test_predictions_of_other_photos_are_an_error_that_names_the_file(
+    script: Script, stages: list[Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "predictions" / "poor.csv"
+    rows = pd.read_csv(path)
+    rows.iloc[1:].to_csv(path, index=False)
+    out = [tmp_path / "results.json", tmp_path / "confusion", tmp_path / "a.png"]
+    fails_in_one_line(script("evaluate", *stages, *out), "poor.csv", "not the photos of the split stage")
+    rows.assign(actual="3").to_csv(path, index=False)
+    fails_in_one_line(script("evaluate", *stages, *out), "poor.csv", "'p1_00'", "another landmark")
+    path.unlink()
+    fails_in_one_line(script("evaluate", *stages, *out, "--model", "poor"), "poor.csv", "no such file")
+    assert not any(path.exists() for path in out)

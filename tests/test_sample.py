@@ -1,0 +1,72 @@
+"""The sample stage takes the commonest landmarks and as many photos of each, whatever the order of the rows."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from conftest import Script, fails_in_one_line
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from landmarks import catalogues
+from landmarks.errors import InputError
+
+
+def table(**photos: int) -> pa.Table:
+    """A clean table with so many photos of each landmark (L2743=3: three of landmark 2743)."""
+    rows = [
+        (f"{name}-{i}", f"http://x/{name}/{i}", name.removeprefix("L")) for name, n in photos.items() for i in range(n)
+    ]
+    return pa.table(dict(zip(catalogues.COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
+
+
+def test_a_tie_goes_to_the_lower_id_as_a_number() -> None:
+    chosen = catalogues.sample(table(L9633=5, L4352=3, L2743=3, L900=3), classes=3, per_class=2, reserve=0, seed=0)
+    assert sorted(set(chosen["landmark_id"].to_pylist())) == ["2743", "900", "9633"]
+
+
+def test_the_reserve_stands_behind_the_chosen_in_a_fixed_order() -> None:
+    rows = catalogues.sample(table(L1=9, L2=4), classes=2, per_class=3, reserve=4, seed=0).to_pandas()
+    assert rows.groupby("landmark_id")["reserve"].agg(list).to_dict() == {"1": [0, 0, 0, 1, 1, 1, 1], "2": [0, 0, 0, 1]}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(0, 3))
+def test_the_order_of_the_catalogue_does_not_matter(random, seed: int) -> None:  # type: ignore[no-untyped-def]
+    rows = table(L1=12, L2=8, L3=8, L4=2)
+    order = list(range(rows.num_rows))
+    random.shuffle(order)
+    assert catalogues.sample(rows.take(order), 3, 4, 2, seed) == catalogues.sample(rows, 3, 4, 2, seed)
+
+
+def test_a_row_more_moves_one_photo_at_most() -> None:
+    before = catalogues.sample(table(L1=50, L2=50), 2, 20, 0, 0)["id"].to_pylist()
+    after = catalogues.sample(table(L1=51, L2=50), 2, 20, 0, 0)["id"].to_pylist()
+    assert len(set(after) - set(before)) <= 1
+
+
+def test_another_seed_takes_other_photos() -> None:
+    first, second = (set(catalogues.sample(table(L1=60, L2=60), 2, 20, 0, seed)["id"].to_pylist()) for seed in (0, 1))
+    assert len(first & second) < 35
+
+
+def test_too_few_landmarks_or_photos_are_an_error_that_names_the_parameter() -> None:
+    with pytest.raises(InputError, match=r"2 landmarks, sample\.classes asks for 3"):
+        catalogues.sample(table(L1=5, L2=5), 3, 1, 0, 0)
+    with pytest.raises(InputError, match=r"landmark 2 has 4 photos, sample\.per_class asks for 5"):
+        catalogues.sample(table(L1=5, L2=4), 2, 5, 0, 0)
+
+
+def test_a_misspelt_parameter_is_an_error_that_suggests_the_right_one(script: Script, tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(table(L1=5, L2=5), tmp_path / "clean.parquet")
+    done = script("sample", tmp_path / "clean.parquet", tmp_path / "out.csv", "--classes", 2, "--per_clas", 3)
+    assert done.returncode == 2
+    assert "--per-class" in done.stderr
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_the_script_says_so_in_one_line(script: Script, tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(table(L1=5, L2=5), tmp_path / "clean.parquet")
+    fails_in_one_line(script("sample", tmp_path / "clean.parquet", tmp_path / "out.csv"), "sample.classes asks for 10")
+    assert not (tmp_path / "out.csv").exists()

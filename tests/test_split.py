@@ -1,0 +1,113 @@
+"""One split for every model: stratified, seeded, and near-duplicates never on both sides."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Script, fails_in_one_line
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from landmarks import photos as pictures
+from landmarks import scenery, splits
+from landmarks.errors import InputError
+
+SEVERAL = st.integers(2, 4)
+
+
+def alone(n: int) -> NDArray[np.int64]:
+    return np.arange(n)
+
+
+def test_every_landmark_is_divided_by_the_same_shares() -> None:
+    ids, landmarks = [f"p{i}" for i in range(100)], ["a", "b"] * 50
+    parts = pd.Series(splits.split(ids, landmarks, alone(100), 0.3, 0.14, 0))
+    counts = pd.crosstab(pd.Series(landmarks), parts)
+    assert counts.to_dict("list") == {"test": [15, 15], "train": [28, 28], "validation": [7, 7]}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 25), st.sampled_from("ab")), min_size=60, max_size=90), st.integers(0, 5))
+def test_a_group_is_never_torn_and_the_order_does_not_matter(rows: list[tuple[int, str]], seed: int) -> None:
+    groups, landmarks = np.array([g for g, _ in rows]), [name for _, name in rows]
+    ids = [f"p{i:03}" for i in range(len(rows))]
+    try:
+        parts = splits.split(ids, landmarks, groups, 0.3, 0.2, seed)
+    except InputError:
+        return
+    for group in set(groups):
+        assert len({part for part, g in zip(parts, groups, strict=True) if g == group}) == 1
+    order = np.random.default_rng(seed).permutation(len(rows))
+    shuffled = splits.split([ids[i] for i in order], [landmarks[i] for i in order], groups[order], 0.3, 0.2, seed)
+    assert [shuffled[list(order).index(i)] for i in range(len(rows))] == parts
+
+
+def test_a_landmark_too_small_to_divide_is_an_error_that_names_it() -> None:
+    with pytest.raises(InputError, match=r"landmark b: its 2 photos leave none for \w+; raise sample\.per_class"):
+        splits.split([f"p{i}" for i in range(12)], ["a"] * 10 + ["b"] * 2, alone(12), 0.3, 0.2, 0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(0, 12))
+def test_near_duplicates_are_exactly_the_pairs_within_the_distance_and_their_chains(seed: int, distance: int) -> None:
+    rng = np.random.default_rng(seed)
+    base = rng.random((6, 64)) < 0.5
+    hashes = np.concatenate([base, base ^ (rng.random((6, 64)) < 0.08), base ^ (rng.random((6, 64)) < 0.15)])
+    near = (hashes[:, None] ^ hashes[None]).sum(axis=2) <= distance
+    for _ in range(5):  # the transitive closure, the slow way
+        near = near @ near
+    np.testing.assert_array_equal(np.equal.outer(*[splits.near_duplicates(hashes, distance)] * 2), near)
+
+
+def test_a_photo_uploaded_again_is_a_near_duplicate_and_another_view_is_not() -> None:
+    shots = [scenery.photo(7, landmark, view, copy) for landmark in (1, 2) for view in range(12) for copy in (0, 1)]
+    decoded = [cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR) for shot in shots]
+    groups = splits.near_duplicates(np.array([pictures.difference_hash(picture) for picture in decoded]), 16)
+    np.testing.assert_array_equal(groups[::2], groups[1::2])
+    assert len(set(groups)) == 24
+
+
+def test_the_script_counts_what_it_did(script: Script, photos: Path, tmp_path: Path) -> None:
+    done = script(
+        "split",
+        photos / "download.csv",
+        photos / "images",
+        tmp_path / "s.csv",
+        tmp_path / "c.json",
+        "--validation",
+        0.2,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = pd.read_csv(tmp_path / "s.csv", dtype=str)
+    assert list(rows.columns) == ["id", "landmark_id", "split", "group"]
+    assert json.loads((tmp_path / "c.json").read_text()) == {
+        "photos": 36, "train": 18, "validation": 6, "test": 12, "near_duplicates": 0, "landmarks": 3,
+    }  # fmt: skip
+
+
+def test_shares_that_leave_nothing_for_training_are_an_error(script: Script, photos: Path, tmp_path: Path) -> None:
+    done = script(
+        "split",
+        photos / "download.csv",
+        photos / "images",
+        tmp_path / "s",
+        tmp_path / "c",
+        "--test",
+        0.6,
+        "--validation",
+        0.4,
+    )
+    fails_in_one_line(done, "split.test 0.6", "split.validation 0.4")
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_photo_that_is_in_no_table_is_an_error_that_names_it(script: Script, photos: Path, tmp_path: Path) -> None:
+    rows = pd.read_csv(photos / "download.csv", dtype=str)
+    rows[rows["id"] != "p1_00"].to_csv(tmp_path / "d.csv", index=False)
+    fails_in_one_line(
+        script("split", tmp_path / "d.csv", photos / "images", tmp_path / "s", tmp_path / "c"), "p1_00.jpg"
+    )
