@@ -7,7 +7,7 @@ import numpy as np
 import typer
 
 import stage
-from landmarks import tables
+from landmarks import contracts, tables
 from landmarks.augmentation import Ranges
 
 
@@ -54,7 +54,7 @@ def main(
     from landmarks import networks, photos  # here: --help and typos need not wait for TensorFlow
 
     rows = tables.read_split(split, photos.listed(anonymous, tables.read(split, ["id"])["id"]))
-    labels = sorted(set(rows["landmark_id"]), key=tables.natural)
+    labels = sorted(set(rows["landmark_id"]), key=contracts.natural)
     numbers = rows["landmark_id"].map({label: number for number, label in enumerate(labels)}).to_numpy(np.int64)
     recipe = networks.Recipe(
         module, size, trainable, augment, views, tuple(head or ()), dropout, l2, epochs, batch, learning_rate, momentum,

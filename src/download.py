@@ -10,7 +10,7 @@ import pandas as pd
 import typer
 
 import stage
-from landmarks import fetching, tables
+from landmarks import contracts, fetching, tables
 from landmarks.errors import InputError
 from landmarks.files import write_json
 
@@ -44,7 +44,7 @@ def main(
     failed = Counter(a.status.replace(" ", "_") for a in answers if a.status != "ok")
     fine = len(answers) - failed.total()
     wanted = int((rows["reserve"] == "0").sum())
-    _require_photos(answers, sorted(set(rows["landmark_id"]), key=tables.natural))
+    _require_photos(answers, sorted(set(rows["landmark_id"]), key=contracts.natural))
     tables.write(table, pd.DataFrame([dataclasses.asdict(a) for a in answers], columns=COLUMNS))
     write_json(counts, {
         "asked": len(answers),

@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 import stage
-from landmarks import descriptors, figures, photos, tables, work
+from landmarks import contracts, descriptors, figures, photos, tables, work
 
 
 def main(
@@ -50,7 +50,7 @@ def _row(photo: str, folder: Path, describe: Any, long_side: int, count: int) ->
 
 def _pair(features: descriptors.Features) -> list[str]:
     """Two photos of one place: of the first landmark, the first that have all their keypoints."""
-    first = features.landmarks == min(features.landmarks, key=tables.natural)
+    first = features.landmarks == min(features.landmarks, key=contracts.natural)
     order = np.argsort(-features.keypoints[first], kind="stable")
     return list(features.ids[first][order][:2])
 

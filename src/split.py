@@ -46,7 +46,7 @@ def main(
 
 
 def _hash(folder: Path, photo: str) -> "np.typing.NDArray[np.bool_]":
-    return photos.difference_hash(photos.read(folder / f"{photo}.jpg", long_side=256))
+    return photos.perceptual_hash(photos.read(folder / f"{photo}.jpg", long_side=256))
 
 
 if __name__ == "__main__":

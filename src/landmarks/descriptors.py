@@ -43,7 +43,7 @@ def describe(
     Returns:
         ``cv2.KeyPoint`` (at most ``keypoints``) and float32 or uint8 (as many, columns).
     """
-    tool: Any = cv2.KAZE_create() if detector == "kaze" else cv2.ORB_create()  # type: ignore[attr-defined]
+    tool: Any = cv2.KAZE_create() if detector == "kaze" else cv2.ORB_create()
     empty = np.zeros((0, columns(detector)), np.float32 if detector == "kaze" else np.uint8)
     if protocol == "thesis":
         strongest = sorted(tool.detect(picture), key=lambda point: -point.response)[:keypoints]

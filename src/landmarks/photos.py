@@ -16,7 +16,7 @@ from landmarks.files import whole
 
 Picture = NDArray[np.uint8]
 
-HASH_SIDE = 16  # a difference hash of 16 x 16 = 256 bits
+HASH_SIDE = 16  # a hash of 16 x 16 = 256 bits
 MAX_PIXELS = 80_000_000  # more than any camera of the catalogue; a decompression bomb beyond
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -88,14 +88,15 @@ def write(path: Path, picture: Picture, quality: int) -> None:
         partial.write_bytes(content.tobytes())
 
 
-def difference_hash(picture: Picture) -> NDArray[np.bool_]:
-    """Signs of the horizontal brightness steps of a 17 x 16 thumbnail: bool (256,).
+def perceptual_hash(picture: Picture) -> NDArray[np.bool_]:
+    """What a photo looks like from afar: bool (256,), its 16 x 16 lowest frequencies above their median or not.
 
-    A photo that was scaled or compressed again keeps nearly all of them (dHash).
+    A photo that was scaled or compressed again keeps nearly all of them (pHash: Zauner, 2010).
     """
-    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-    small = cv2.resize(grey, (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA)
-    return (small[:, 1:] > small[:, :-1]).ravel()
+    grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (64, 64), interpolation=cv2.INTER_AREA)
+    low = cv2.dct(grey.astype(np.float32))[:HASH_SIDE, :HASH_SIDE].ravel()
+    low[0] = 0  # the mean: exposure, not content
+    return np.asarray(low > np.median(low[1:]))
 
 
 def listed(folder: Path, known: Iterable[str]) -> list[str]:

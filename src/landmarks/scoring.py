@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 from sklearn.metrics import precision_recall_fscore_support
 
-from landmarks import tables
+from landmarks import contracts
 
 DIGITS = 4
 
@@ -32,7 +32,7 @@ def score(actual: pd.Series, predicted: pd.Series) -> dict[str, float]:
 
 def by_class(actual: pd.Series, predicted: pd.Series) -> dict[str, dict[str, float]]:
     """Precision, recall and F1 of each landmark (the thesis' figures 27 and 34)."""
-    labels = sorted(set(actual), key=tables.natural)
+    labels = sorted(set(actual), key=contracts.natural)
     rows = precision_recall_fscore_support(actual, predicted, labels=labels, zero_division=0)
     names = ("precision", "recall", "f1")
     return {label: {n: _round(rows[i][k]) for i, n in enumerate(names)} for k, label in enumerate(labels)}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from landmarks import contracts
 from landmarks.errors import InputError
 from landmarks.files import whole
-
-SAFE_ID = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"  # an id names a file: no separator, no leading dot or dash, no blank
 
 
 def read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -29,19 +26,8 @@ def read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise InputError(f"{path}: no such file; run the stage that makes it: dvc repro") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable CSV file: {error}") from None
-    require(path, list(table.columns), columns)
+    contracts.require(path, list(table.columns), columns)
     return table[list(columns)]
-
-
-def require(path: Path | str, found: Sequence[str], columns: Sequence[str]) -> None:
-    """Raise ``InputError`` naming the first of ``columns`` that is not ``found``, and what it may have been called."""
-    for column in columns:
-        if column not in found:
-            near = difflib.get_close_matches(column, found, n=1, cutoff=0.5)
-            hint = f"; is it the column {near[0]!r}?" if near else ""
-            raise InputError(
-                f"{path}: no column {column!r} among {', '.join(map(repr, found))}{hint} Rename it in row 1"
-            )
 
 
 def write(path: Path, table: pd.DataFrame) -> None:
@@ -50,14 +36,9 @@ def write(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(partial, index=False, lineterminator="\n")
 
 
-def natural(landmark: str) -> tuple[Any, ...]:
-    """Sort key that puts landmark 9 before landmark 10 and both before names."""
-    return (0, int(landmark), landmark) if re.fullmatch(r"[0-9]{1,18}", landmark) else (1, landmark)
-
-
 def check_ids(path: Path, table: pd.DataFrame) -> None:
     """Raise ``InputError`` at the first id that cannot name a file or stands twice (rows counted with the header)."""
-    safe = table["id"].str.fullmatch(SAFE_ID)
+    safe = table["id"].str.fullmatch(contracts.SAFE_ID)
     if not safe.all():
         row = int((~safe).to_numpy().argmax())
         raise InputError(f"{path}: row {row + 2}: the id {table['id'].iloc[row]!r} cannot name a file; rename it")

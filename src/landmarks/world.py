@@ -126,5 +126,5 @@ def _answer(url: str, first: bool) -> tuple[int, dict[str, str], bytes]:
 def portraits(seed: int, landmarks: int, **_: Any) -> Iterator[NDArray[np.uint8]]:
     """Pictures of the made world, uint8 BGR, many with people: what can be shown with a face before it is obscured."""
     for landmark in range(1, landmarks + 1):
-        for view in range(3):
+        for view in range(2):
             yield scenery.render(seed, landmark, np.random.default_rng([seed, landmark, view]))[..., ::-1].copy()
