@@ -23,6 +23,7 @@ def main(
     ],
     module: Annotated[str, typer.Option(help="TF-Hub handle or SavedModel folder that turns a photo into a vector")],
     size: Annotated[int, typer.Option(min=16, help="Pixels a side that the module takes")] = 224,
+    crop: Annotated[bool, typer.Option(help="Take the middle square of a photo, or squash all of it")] = True,
     trainable: Annotated[bool, typer.Option(help="Train the module too, or only the layers on top of it")] = False,
     augment: Annotated[bool, typer.Option(help="Train on augmented views")] = False,
     views: Annotated[
@@ -33,13 +34,14 @@ def main(
     l2: Annotated[float, typer.Option(min=0, help="Weight decay of the last layer")] = 1e-4,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training photos")] = 20,
     batch: Annotated[int, typer.Option(min=1, help="Photos a step")] = 32,
-    learning_rate: Annotated[float, typer.Option(min=0, help="Of stochastic gradient descent")] = 0.05,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Of stochastic gradient descent")] = 0.02,
+    cosine: Annotated[bool, typer.Option(help="Let the rate fall to 0 along a cosine, or keep it")] = True,
     momentum: Annotated[float, typer.Option(min=0, max=0.999, help="Of stochastic gradient descent")] = 0.9,
     label_smoothing: Annotated[
         float, typer.Option(min=0, max=0.9, help="Probability given to the wrong classes")
-    ] = 0.1,
+    ] = 0.0,
     restore_best: Annotated[
-        bool, typer.Option(help="Keep the epoch with the best validation accuracy, or the last")
+        bool, typer.Option(help="Keep the epoch with the lowest validation loss, or the last")
     ] = True,
     rotation: Annotated[float, typer.Option(min=0, max=180, help="Augmentation: degrees, either way")] = 40.0,
     shift: Annotated[float, typer.Option(min=0, max=1, help="Augmentation: part of a side, either way")] = 0.2,
@@ -57,7 +59,7 @@ def main(
     labels = sorted(set(rows["landmark_id"]), key=contracts.natural)
     numbers = rows["landmark_id"].map({label: number for number, label in enumerate(labels)}).to_numpy(np.int64)
     recipe = networks.Recipe(
-        module, size, trainable, augment, views, tuple(head or ()), dropout, l2, epochs, batch, learning_rate, momentum,
+        module, size, crop, trainable, augment, views, tuple(head or ()), dropout, l2, epochs, batch, learning_rate, cosine, momentum,
         label_smoothing, restore_best, Ranges(rotation, shift, shear, zoom, flip), seed,
     )  # fmt: skip
     everything = networks.Photos(anonymous, list(rows.index), numbers, len(labels))

@@ -49,7 +49,9 @@ def test_a_saved_model_predicts_what_the_stage_predicted(
     assert done.returncode == 0, done.stderr
     model, recipe, labels = networks.load(tmp_path / "model.json")
     rows = pd.read_csv(tmp_path / "predictions.csv", dtype={"predicted": str})
-    batch = np.stack([pictures.read_square(photos / "images" / f"{photo}.jpg", recipe.size) for photo in rows["id"]])
+    batch = np.stack(
+        [pictures.read_square(photos / "images" / f"{photo}.jpg", recipe.size, recipe.crop) for photo in rows["id"]]
+    )
     logits = model(batch.astype(np.float32) / 255).numpy()
     assert [labels[best] for best in logits.argmax(axis=1)] == list(rows["predicted"])
     assert json.loads((tmp_path / "model.json").read_text())["recipe"]["head"] == [32]
@@ -72,7 +74,7 @@ def test_the_backbone_is_a_module_with_batch_norm_in_both_modes(trainable: bool)
 
 
 def test_a_view_depends_on_photo_and_number_alone(photos: Path) -> None:
-    picture = pictures.read_square(photos / "images" / "p1_00.jpg", 96)
+    picture = pictures.read_square(photos / "images" / "p1_00.jpg", 96, True)
     first = augmentation.view(picture, "p1_00", 3, RANGES, 0)
     augmentation.view(picture, "other", 1, RANGES, 0)
     np.testing.assert_array_equal(augmentation.view(picture, "p1_00", 3, RANGES, 0), first)
@@ -86,7 +88,7 @@ def test_a_view_depends_on_photo_and_number_alone(photos: Path) -> None:
 
 
 def test_ranges_of_nothing_leave_the_photo_as_it_is(photos: Path) -> None:
-    picture = pictures.read_square(photos / "images" / "p1_00.jpg", 96)
+    picture = pictures.read_square(photos / "images" / "p1_00.jpg", 96, True)
     still = augmentation.Ranges(rotation=0, shift=0, shear=0, zoom=0, flip=False)
     np.testing.assert_array_equal(augmentation.view(picture, "x", 0, still, 0), picture)
     mirrored = {
@@ -132,4 +134,4 @@ def test_a_loss_that_is_no_number_stops_the_training_and_says_at_which_rate(
 
 def test_more_than_the_module_is_asked_for_nothing(photos: Path) -> None:
     with pytest.raises(InputError, match="does not decode"):
-        augmentation.views(photos, 64, RANGES, 0, ("download", 1))
+        augmentation.views(photos, 64, True, RANGES, 0, ("download", 1))

@@ -158,7 +158,7 @@ def test_the_committed_results_have_the_shape_the_field_expects() -> None:
 
 SMALL = (  # the real pipeline, smaller
     ("per_class: 60", "per_class: 12"), ("reserve: 30", "reserve: 12"), ("classes: 10", "classes: 3"), ("stop: 200", "stop: 20"),
-    ("folds: 5", "folds: 2"), ("epochs: 40", "epochs: 3"), ("long_side: 512", "long_side: 200"), ("views: 4", "views: 1"),
+    ("folds: 5", "folds: 2"), ("epochs: 40", "epochs: 3"), ("long_side: 512", "long_side: 200"), ("views: 8", "views: 1"),
 )  # fmt: skip
 
 

@@ -26,10 +26,10 @@ class Ranges:
     flip: bool = True  # left to right, every other view
 
 
-def views(folder: Path, size: int, ranges: Ranges, seed: int, shot: tuple[str, int]) -> list[Picture]:
+def views(folder: Path, size: int, crop: bool, ranges: Ranges, seed: int, shot: tuple[str, int]) -> list[Picture]:
     """A photo of ``folder`` as a network sees it, uint8 RGB (size, size, 3), and the first views of it: ``shot`` is (id, how many)."""
     photo, count = shot
-    picture = photos.read_square(folder / f"{photo}.jpg", size)
+    picture = photos.read_square(folder / f"{photo}.jpg", size, crop)
     return [picture, *(view(picture, photo, number, ranges, seed) for number in range(count))]
 
 

@@ -45,6 +45,7 @@ class Recipe:
 
     module: str
     size: int
+    crop: bool
     trainable: bool
     augment: bool
     views: int
@@ -54,6 +55,7 @@ class Recipe:
     epochs: int
     batch: int
     learning_rate: float
+    cosine: bool
     momentum: float
     label_smoothing: float
     restore_best: bool
@@ -82,7 +84,8 @@ def fit(
     """Train on the photos of one mask, select the epoch on those of the other, and give the probabilities of all.
 
     With a frozen module, each photo and each of its augmented views passes the module once; the head trains on these
-    features. A trainable module sees a fresh view of every photo in each epoch.
+    features, an epoch on the photos, the next on their first views, and so on. A trainable module sees a fresh view of
+    every photo in each epoch.
 
     Returns:
         The Keras model (float32 RGB in [0, 1] to logits), its history by epoch, and float32 (n, classes).
@@ -94,8 +97,11 @@ def fit(
     tf.config.experimental.enable_op_determinism()
     model = build(recipe, everything.classes)
     trainer = model if recipe.trainable else tf.keras.Sequential(model.layers[1:])
+    rate: Any = recipe.learning_rate
+    if recipe.cosine:
+        rate = tf.keras.optimizers.schedules.CosineDecay(rate, recipe.epochs * -(-int(train.sum()) // recipe.batch))
     trainer.compile(
-        tf.keras.optimizers.legacy.SGD(recipe.learning_rate, recipe.momentum),
+        tf.keras.optimizers.legacy.SGD(rate, recipe.momentum),
         tf.keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
         ["accuracy"],
     )
@@ -105,7 +111,7 @@ def fit(
         logits = trainer.predict(_photos(everything, recipe, None), verbose=0)
     else:
         plain, *views = features(model.layers[0], everything, recipe, train)
-        rounds = [_batches(view[train], learning, recipe) for view in views or [plain]]
+        rounds = [_batches(view[train], learning, recipe) for view in (plain, *views)]
         selection = _batches(plain[validation], selecting, recipe)(None)
         history = _train(trainer, recipe, lambda epoch: rounds[epoch % len(rounds)](epoch), selection)
         logits = trainer.predict(plain, batch_size=256, verbose=0)
@@ -157,7 +163,7 @@ def features(module: Any, everything: Photos, recipe: Recipe, train: NDArray[np.
     views = recipe.views if recipe.augment else 0
     made: list[Features] = []
     shots = [(photo, views if chosen else 0) for photo, chosen in zip(everything.ids, train, strict=True)]
-    draw = partial(augmentation.views, everything.folder, recipe.size, recipe.ranges, recipe.seed)
+    draw = partial(augmentation.views, everything.folder, recipe.size, recipe.crop, recipe.ranges, recipe.seed)
     drawn = work.sound(work.each(draw, shots, "features"))
     for start, block in enumerate(_blocks(drawn, BLOCK)):
         for number in range(views + 1):
@@ -198,7 +204,7 @@ def _photos(part: Photos, recipe: Recipe, epoch: int | None) -> Any:
 
     def look(index: NDArray[np.int64]) -> Features:
         photo = part.ids[int(index)]
-        picture = photos.read_square(part.folder / f"{photo}.jpg", recipe.size)
+        picture = photos.read_square(part.folder / f"{photo}.jpg", recipe.size, recipe.crop)
         if recipe.augment and epoch is not None:
             picture = augmentation.view(picture, photo, epoch, recipe.ranges, recipe.seed)
         return picture.astype(np.float32) / np.float32(255)
@@ -219,7 +225,7 @@ def _order(count: int, epoch: int | None, seed: int) -> NDArray[np.int64]:
 
 def _train(trainer: Any, recipe: Recipe, batches: Callable[[int], Any], validation: Any) -> pd.DataFrame:
     rows: list[tuple[float, ...]] = []
-    best: tuple[tuple[float, float], Any] | None = None
+    best: tuple[float, Any] | None = None
     with tqdm(range(recipe.epochs), desc="epochs", unit="epoch", mininterval=1) as bar:
         for epoch in bar:
             result = trainer.fit(batches(epoch), validation_data=validation, verbose=0).history
@@ -232,8 +238,8 @@ def _train(trainer: Any, recipe: Recipe, batches: Callable[[int], Any], validati
                 )
             rows.append((epoch + 1, *(round(value, 6) for value in (loss, accuracy, lost, right))))
             bar.set_postfix(loss=f"{loss:.3f}", validation=f"{right:.3f}")
-            if recipe.restore_best and (best is None or (right, -lost) > best[0]):
-                best = (right, -lost), trainer.get_weights()
+            if recipe.restore_best and (best is None or lost < best[0]):
+                best = lost, trainer.get_weights()
     if best:
         trainer.set_weights(best[1])
     return pd.DataFrame(rows, columns=list(HISTORY))

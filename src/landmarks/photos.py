@@ -73,9 +73,17 @@ def read(path: Path, long_side: int = 0) -> Picture:
     return np.asarray(picture, np.uint8)
 
 
-def read_square(path: Path, side: int) -> Picture:
-    """Decode a photo as a network sees it: uint8 RGB (side, side, 3), the aspect ratio given up as in the thesis."""
+def read_square(path: Path, side: int, crop: bool) -> Picture:
+    """Decode a photo as a network sees it: uint8 RGB (side, side, 3).
+
+    ``crop`` takes the largest square in its middle; else the whole photo is squashed, as in the thesis.
+    """
     picture = read(path, long_side=side * 2)
+    if crop:
+        height, width = picture.shape[:2]
+        square = min(height, width)
+        top, left = (height - square) // 2, (width - square) // 2
+        picture = picture[top : top + square, left : left + square]
     return np.ascontiguousarray(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)[..., ::-1])
 
 
