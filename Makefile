@@ -3,7 +3,7 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro test fast lint plots backbone lock clean
+.PHONY: help setup repro test fast lint plots pictures backbone lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -34,6 +34,10 @@ lint: setup  ## check style and types
 
 plots: setup  ## draw the plots into dvc_plots/index.html
 	dvc plots show
+
+pictures: setup  ## copy the plots that the README shows into docs/
+	dvc repro
+	cp plots/accuracy.png plots/faces.png docs/
 
 backbone: setup  ## train data/demo/backbone again (25 minutes; needed only when its recipe changes)
 	dvc repro data/demo/dvc.yaml

@@ -22,7 +22,8 @@ def main(
     if not kept.num_rows:
         raise InputError(f"{catalogue}: every row has a null; give a catalogue with at least one complete row")
     with whole(table) as partial:
-        pyarrow.parquet.write_table(kept, partial, use_dictionary=["landmark_id"])  # ids and URLs don't repeat
+        # ids and URLs don't repeat: a dictionary of them would only cost time
+        pyarrow.parquet.write_table(kept, partial, use_dictionary=["landmark_id"], compression="lz4")
     write_json(counts, found)
 
 

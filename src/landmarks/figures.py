@@ -21,9 +21,9 @@ PARTS = {"train": "#b7c4d1", "validation": "#6d8fb3", "test": "#1f4e79"}  # told
 EXAMPLES = 3  # photos in the before-and-after figure, as in the thesis
 
 
-def _save(path: Path, figure: Figure) -> None:
+def _save(path: Path, figure: Figure, dpi: int = 110) -> None:
     with whole(path) as partial:
-        figure.savefig(partial, format="png", dpi=110, metadata={"Software": f"matplotlib {matplotlib.__version__}"})
+        figure.savefig(partial, format="png", dpi=dpi, metadata={"Software": f"matplotlib {matplotlib.__version__}"})
 
 
 def _show(axes: Any, picture: Picture, title: str) -> None:
@@ -46,9 +46,9 @@ def before_and_after(
     figure = Figure(figsize=(9, 3.2 * max(len(shown), 1)), layout="constrained")
     grid = figure.subplots(max(len(shown), 1), 2, squeeze=False)
     for row, (picture, found) in zip(grid, shown, strict=False):
-        _show(row[0], picture, f"before: {len(found)} face{'s' * (len(found) > 1)} found (made people)")
+        _show(row[0], picture, f"a made photo, before: {len(found)} face{'s' * (len(found) > 1)} found")
         _show(row[1], obscure(picture, found), "after")
-    _save(path, figure)
+    _save(path, figure, dpi=75)
 
 
 def keypoints_and_matches(
@@ -70,7 +70,7 @@ def keypoints_and_matches(
     )
     title = f"with another photo of the same place: {len(other)} matches (mutual nearest neighbours, right or wrong)"
     _show(rows[2], cv2.drawMatches(pair[0], points, pair[-1], other_points, other, None, **lines), title)
-    _save(path, figure)
+    _save(path, figure, dpi=75)
 
 
 def accuracies(path: Path, models: dict[str, Any], title: str) -> None:

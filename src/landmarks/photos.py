@@ -19,8 +19,6 @@ Picture = NDArray[np.uint8]
 HASH_SIDE = 16  # a hash of 16 x 16 = 256 bits
 MAX_PIXELS = 80_000_000  # more than any camera of the catalogue; a decompression bomb beyond
 
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-
 
 def check(content: bytes) -> tuple[int, int]:
     """Width and height, pixels, of a picture whose every byte decodes.
