@@ -6,6 +6,7 @@ from typing import Annotated
 import joblib
 import numpy as np
 import typer
+from threadpoolctl import threadpool_limits
 
 import stage
 from landmarks import classifiers, descriptors, tables
@@ -21,7 +22,7 @@ def main(
     ],
     kind: Annotated[classifiers.Kind, typer.Option(help="Gaussian naive Bayes or a decision tree")] = "bayes",
     n: Annotated[int, typer.Option(min=0, help="Principal components; 0 leaves the descriptors as they are")] = 0,
-    seed: Annotated[int, typer.Option(help="Breaks ties between the splits of a tree")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Breaks ties between the splits of a tree")] = 0,
 ) -> None:
     """Fit a classical model on the training photos and predict all."""
     found = descriptors.load(features)
@@ -30,7 +31,9 @@ def main(
     fitted = classifiers.fit(kind, n, seed, values[train], found.landmarks[train])
     with whole(model) as partial:
         joblib.dump(fitted, partial)
-    tables.write_predictions(predictions, found.ids, found.landmarks, fitted.classes_, fitted.predict_proba(values))
+    with threadpool_limits(1):
+        probabilities = fitted.predict_proba(values)
+    tables.write_predictions(predictions, found.ids, found.landmarks, fitted.classes_, probabilities)
 
 
 if __name__ == "__main__":

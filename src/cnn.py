@@ -50,7 +50,7 @@ def main(
         float, typer.Option(min=0, max=0.9, help="Augmentation: factors between 1 - zoom and 1 + zoom")
     ] = 0.2,
     flip: Annotated[bool, typer.Option(help="Augmentation: mirror every other view")] = True,
-    seed: Annotated[int, typer.Option(help="Of weights, order, dropout and views")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, order, dropout and views")] = 0,
 ) -> None:
     """Train a classifier on a pre-trained module, select its epoch on the validation photos and predict all photos."""
     from landmarks import networks, photos  # here: --help and typos need not wait for TensorFlow

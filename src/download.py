@@ -40,12 +40,13 @@ def main(
         print("download: interrupted; what is fetched is kept: the same command goes on from here", file=sys.stderr)
         raise typer.Exit(130) from None
     except OSError as error:
-        raise InputError(f"{images}: {error}; what is fetched is kept: make room and run the same command") from None
+        raise InputError(f"{images}: {error}; what is fetched is kept: mend that and run the same command") from None
     failed = Counter(a.status.replace(" ", "_") for a in answers if a.status != "ok")
     fine = len(answers) - failed.total()
     wanted = int((rows["reserve"] == "0").sum())
     _require_photos(answers, sorted(set(rows["landmark_id"]), key=contracts.natural))
     tables.write(table, pd.DataFrame([dataclasses.asdict(a) for a in answers], columns=COLUMNS))
+    journal.unlink()
     write_json(counts, {
         "asked": len(answers),
         "ok": fine,
@@ -57,13 +58,15 @@ def main(
 
 def _earlier(table: Path) -> list[fetching.Answer]:
     """The answers of an earlier run, if there was one and it wrote the columns of today."""
-    if not table.exists():
+    try:
+        found = pd.read_csv(table, dtype=str, keep_default_na=False)
+        found = found[COLUMNS].astype(dict.fromkeys(("bytes", "width", "height"), int))
+    except (
+        FileNotFoundError,
+        ValueError,
+        KeyError,
+    ):  # none, or of another version: then every photo is asked for again
         return []
-    found = pd.read_csv(table, dtype=str, keep_default_na=False)
-    if list(found.columns) != COLUMNS:
-        return []
-    numbers = ("bytes", "width", "height")
-    found = found.astype(dict.fromkeys(numbers, int))
     return [fetching.Answer(*row) for row in found.itertuples(index=False, name=None)]
 
 

@@ -23,8 +23,8 @@ def main(
     validation: Annotated[float, typer.Option(min=0.01, max=0.98, help="Share of photos for selection")] = 0.14,
     duplicate_bits: Annotated[
         int, typer.Option(min=0, max=64, help="Photos whose 256-bit hashes differ in no more bits are one group")
-    ] = 16,
-    seed: Annotated[int, typer.Option(help="Which photos go where")] = 0,
+    ] = 40,
+    seed: Annotated[int, typer.Option(min=0, help="Which photos go where")] = 0,
 ) -> None:
     """Assign photos to train, validation and test: stratified by landmark, near-duplicates never on both sides."""
     if test + validation >= 1:

@@ -22,7 +22,7 @@ def main(
     stop: Annotated[int, typer.Option(min=2, help="End of the range, not in it")] = 200,
     step: Annotated[int, typer.Option(min=1, help="Step of the range")] = 5,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation")] = 5,
-    seed: Annotated[int, typer.Option(help="Which photo is in which fold")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Which photo is in which fold")] = 0,
 ) -> None:
     """Accuracy of naive Bayes on PCA against the number of components, by cross-validation on the training photos alone."""
     if stop <= start:

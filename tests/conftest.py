@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import os
 import subprocess
@@ -112,10 +113,11 @@ class Answers(http.server.BaseHTTPRequestHandler):
         if kind == "slow":
             self.send_response(200)
             self.end_headers()
-            for _ in range(40):
-                self.wfile.write(b"\xff")
-                self.wfile.flush()
-                time.sleep(0.1)
+            with contextlib.suppress(OSError):  # the client hangs up, if it is wise
+                for _ in range(300):
+                    self.wfile.write(b"\xff")
+                    self.wfile.flush()
+                    time.sleep(0.1)
             self.close_connection = True
             return None
         body = scenery.photo(7, int(landmark), int(view))

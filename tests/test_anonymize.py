@@ -8,10 +8,13 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, Script, fails_in_one_line
+from conftest import Script, fails_in_one_line
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from landmarks import faces, photos
+from landmarks.errors import InputError
 from landmarks.scenery import PORTRAITS
 
 
@@ -148,9 +151,51 @@ def test_blur_leaves_no_detail_finer_than_its_cells() -> None:
     assert sharpness[1] < sharpness[0] / 50
 
 
-def test_the_figure_of_before_and_after_shows_made_people_only(examined: Path) -> None:
-    from_world = (examined / "faces.png").read_bytes()
-    with Image.open(io.BytesIO(from_world)) as figure:
-        assert figure.width > 800
-    source = (ROOT / "src" / "anonymize.py").read_text()
-    assert "before_and_after(figure, world.portraits(" in " ".join(source.split()).replace("( ", "(")
+@pytest.mark.parametrize("height", [60, 240, 900, 1500])
+def test_a_face_is_covered_however_large_it_is(height: int) -> None:
+    package, file, (x, y, w, h) = PORTRAITS[0]
+    picture = np.asarray(portrait(package, file).crop((x - 60, y - 40, x + w + 60, y + h + 60)))[..., ::-1]
+    scale = height / h
+    picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    done = faces.obscure(picture, faces.detect(picture, 0.3), "solid", 0.15, 5)
+    face = np.s_[int(75 * scale) : int(165 * scale), int(85 * scale) : int(150 * scale)]  # from brow to chin
+    assert (np.abs(picture[face].astype(int) - done[face]).sum(axis=2) > 0).mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "MPO"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_accepted_format_is_read_upright(tmp_path: Path, kind: str, orientation: int) -> None:
+    upright = np.zeros((40, 64, 3), np.uint8)
+    upright[:20, :32] = (255, 0, 0)
+    upright[20:, 32:] = (0, 0, 255)
+    stored = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.transpose(1, 0, 2),
+              6: np.rot90(upright, 1), 7: np.rot90(upright, 2).transpose(1, 0, 2), 8: np.rot90(upright, -1)}[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "p.jpg", kind, exif=exif, quality=95)
+    read = photos.read(tmp_path / "p.jpg")[..., ::-1].astype(int)
+    assert read.shape == upright.shape
+    assert np.abs(read - upright).mean() < 8
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "JPEG2000", "PCX"])
+def test_a_format_whose_turn_nobody_vouches_for_is_refused(tmp_path: Path, kind: str) -> None:
+    Image.new("RGB", (40, 40)).save(tmp_path / "p.jpg", kind)
+    with pytest.raises(InputError, match=r"p\.jpg: does not decode as a photo"):
+        photos.read(tmp_path / "p.jpg")
+    with pytest.raises(InputError, match="not a photo"):
+        photos.check((tmp_path / "p.jpg").read_bytes())
+
+
+@given(st.binary(max_size=200), st.integers(0, 30_000), st.sampled_from(["JPEG", "PNG", "WEBP", "BMP"]))
+@settings(max_examples=60, deadline=None)
+def test_strangers_bytes_are_a_photo_or_a_reason_never_a_crash(noise: bytes, at: int, kind: str) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (64, 48), (200, 30, 40)).save(out, kind)
+    content = out.getvalue()
+    damaged = content[: at % len(content)] + noise + content[at % len(content) + len(noise) :]
+    try:
+        said = "a photo" if min(photos.check(damaged)) > 0 else "nothing"
+    except InputError as error:
+        said = str(error)
+    assert said in {"a photo", "not a photo", "truncated", "too large"}

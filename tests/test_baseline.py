@@ -17,7 +17,7 @@ from landmarks import classifiers, descriptors
 
 @pytest.fixture(scope="module")
 def features(split: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Descriptors in which the landmark shows, and rows that are not for training turned into nonsense."""
+    """Descriptors in which the landmark shows."""
     rows = pd.read_csv(split, dtype=str)
     rng = np.random.default_rng(0)
     values = rng.normal(0, 1, (len(rows), 60)) + 0.8 * rows["landmark_id"].astype(int).to_numpy()[:, None]
@@ -95,7 +95,8 @@ def test_more_components_than_photos_is_an_error_that_names_the_parameter(
         "pca.n",
     )
     fails_in_one_line(
-        script("sweep", features, split, tmp_path / "s", tmp_path / "c", "--stop", 40), "lower pca.n or sweep.stop"
+        script("sweep", features, split, tmp_path / "s", tmp_path / "c", "--stop", 40, "--folds", 3),
+        "lower pca.n or sweep.stop",
     )
     assert not list(tmp_path.iterdir())
 
@@ -107,3 +108,10 @@ def test_a_split_of_other_photos_is_an_error_that_names_one(
     fails_in_one_line(
         script("baseline", features, tmp_path / "split.csv", tmp_path / "m", tmp_path / "p"), "'p1_00'", "dvc repro"
     )
+
+
+def test_more_folds_than_photos_of_a_landmark_is_an_error(
+    script: Script, features: Path, split: Path, tmp_path: Path
+) -> None:
+    done = script("sweep", features, split, tmp_path / "s", tmp_path / "c", "--start", 2, "--stop", 4, "--folds", 8)
+    fails_in_one_line(done, "7 training photos", "sweep.folds asks for 8")

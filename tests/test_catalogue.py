@@ -1,11 +1,12 @@
 """The catalogue stage takes any table of (id, url, landmark_id), and says what is wrong with one it can't take."""
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from conftest import Host, Script, fails_in_one_line
+from conftest import ROOT, Host, Script, fails_in_one_line
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,7 +56,8 @@ def test_a_catalogue_may_be_given_by_url(script: Script, host: Host, out: list[P
         ("id,url,landmark\na,u,1\n", ["in.csv", "no column 'landmark_id'", "is it the column 'landmark'?"]),
         ("id,landmark_id\na,1\n", ["in.csv", "no column 'url'"]),
         ("", ["in.csv", "empty"]),
-        ("\xff\xfe\x00", ["in.csv", "not a CSV file", "id, url, landmark_id"]),
+        ("\xff\xfe\x00", ["in.csv", "no column 'id'"]),
+        ("id;url;landmark_id\na;u;1\n", ["in.csv", "no column 'id'", "'id;url;landmark_id'"]),
         ("id,url,landmark_id\n", ["in.csv", "no rows"]),
         ("id,url,landmark_id\na,u,1\nb,u,1\na,u,2\n", ["in.csv", "row 4", "'a'", "row 2"]),
         ("id,url,landmark_id\na,u,1\n../x,u,1\n", ["in.csv", "row 3", "'../x'", "cannot name a file"]),
@@ -75,6 +77,30 @@ def test_a_source_that_is_not_there_ends_in_one_line_that_names_it(
     script: Script, out: list[Path], source: str
 ) -> None:
     fails_in_one_line(script("catalogue", source, *out), source, "catalogue.source")
+
+
+def test_cells_may_hold_commas_and_line_breaks_and_the_file_a_byte_order_mark(
+    script: Script, tmp_path: Path, out: list[Path]
+) -> None:
+    rows = [f'"caption, of\r\na{n},http://x/{n},1",i{n},http://x/{n}.jpg,{n % 7}' for n in range(40_000)]
+    (tmp_path / "in.csv").write_text(
+        "\ufeffcaption,id,url,landmark_id\r\n" + "\r\n".join(rows), encoding="utf-8", newline=""
+    )
+    assert script("catalogue", tmp_path / "in.csv", *out).returncode == 0
+    assert catalogues.read(out[0])["id"].to_pylist() == [f"i{n}" for n in range(40_000)]
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [("  seed: seven", "world.seed is 'seven'"), ("  sed: 7", "needs seed"), ("  rare: 5000", "at most 900")],
+)
+def test_a_wrong_world_is_an_error_that_names_the_key(
+    script: Script, tmp_path: Path, out: list[Path], line: str, part: str
+) -> None:
+    world = (ROOT / "data" / "demo" / "world.yaml").read_text()
+    key = "rare" if "rare" in line else "seed"
+    (tmp_path / "w.yaml").write_text(re.sub(rf"^  {key}:.*$", line, world, count=1, flags=re.MULTILINE))
+    fails_in_one_line(script("catalogue", tmp_path / "w.yaml", *out), "w.yaml", part)
 
 
 @given(st.text(max_size=12))

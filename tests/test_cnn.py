@@ -1,6 +1,7 @@
 """Transfer learning from a TF-Hub module: frozen or trainable, plain or augmented, the same bits every time."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ from conftest import ROOT, Script
 
 from landmarks import augmentation, networks
 from landmarks import photos as pictures
-from landmarks.errors import InputError
 
 RANGES = augmentation.Ranges()
 BACKBONE = ("--module", "data/demo/backbone", "--size", 128)
@@ -132,6 +132,32 @@ def test_a_loss_that_is_no_number_stops_the_training_and_says_at_which_rate(
     assert not list(tmp_path.iterdir())
 
 
-def test_more_than_the_module_is_asked_for_nothing(photos: Path) -> None:
-    with pytest.raises(InputError, match="does not decode"):
-        augmentation.views(photos, 64, True, RANGES, 0, ("download", 1))
+@pytest.mark.slow
+def test_test_photos_change_nothing_that_is_learnt(script: Script, photos: Path, split: Path, tmp_path: Path) -> None:
+    upset = tmp_path / "upset"
+    shutil.copytree(photos / "images", upset)
+    for photo in pd.read_csv(split).query("split == 'test'")["id"]:
+        shutil.copy(photos / "images" / "p1_00.jpg", upset / f"{photo}.jpg")
+    for run, folder in {"a": photos / "images", "b": upset}.items():
+        (tmp_path / run).mkdir()
+        done = script(
+            "cnn", folder, split, *outputs(tmp_path / run), *BACKBONE, "--epochs", 4, "--augment", "--views", 1
+        )
+        assert done.returncode == 0, done.stderr
+    for name in ("model.weights.h5", "history.csv"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert (tmp_path / "a" / "predictions.csv").read_bytes() != (tmp_path / "b" / "predictions.csv").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("knob", ["--trainable", "--no-trainable"])
+def test_a_photo_that_does_not_decode_ends_in_one_line_that_names_it(
+    script: Script, photos: Path, split: Path, tmp_path: Path, knob: str
+) -> None:
+    shutil.copytree(photos / "images", tmp_path / "images")
+    (tmp_path / "images" / "p2_03.jpg").write_bytes(b"no photo")
+    done = script("cnn", tmp_path / "images", split, *outputs(tmp_path), *BACKBONE, "--epochs", 1, knob)
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("cnn: ")]
+    assert "p2_03.jpg: does not decode" in line
+    assert "Traceback" not in done.stderr

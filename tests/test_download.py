@@ -34,8 +34,10 @@ def test_each_fault_of_the_web_has_its_status(script: Script, host: Host, tmp_pa
     }  # fmt: skip
     rows = [(kind, f"{host.url}/{kind}/1-{n}.jpg", 1, 0) for n, kind in enumerate(kinds)]
     rows += [("nowhere", "http://127.0.0.1:9/x.jpg", 1, 0), ("noscheme", "gopher://x/y.jpg", 1, 0)]
+    start = time.monotonic()
     done = script("download", sample(tmp_path, rows), *outputs(tmp_path), "--attempts", 2, "--seconds", 1.5)
     assert done.returncode == 0, done.stderr
+    assert time.monotonic() - start < 15  # the slow one would drip for 30 s
     assert answers(tmp_path)["status"].to_dict() == {**kinds, "nowhere": "unreachable", "noscheme": "bad url"}
     assert sorted(path.stem for path in (tmp_path / "images").iterdir()) == ["busy", "moved", "photo", "unavailable"]
     asked: Counter[str] = Counter()
@@ -122,3 +124,26 @@ def test_an_id_that_is_no_file_name_never_reaches_the_disk(script: Script, host:
     fails_in_one_line(script("download", sample(tmp_path, rows), *outputs(tmp_path)), "row 2", "'../escaped'")
     assert not (tmp_path / "escaped.jpg").exists()
     assert host.asked.total() == 0
+
+
+def test_what_was_fetched_before_an_error_is_not_fetched_again(script: Script, host: Host, tmp_path: Path) -> None:
+    rows = [("a", f"{host.url}/photo/1-0.jpg", 1, 0), ("b", f"{host.url}/gone/2-0.jpg", 2, 0)]
+    fails_in_one_line(script("download", sample(tmp_path, rows), *outputs(tmp_path)), "landmark 2", "gone")
+    rows.append(("c", f"{host.url}/photo/2-1.jpg", 2, 1))
+    assert script("download", sample(tmp_path, rows), *outputs(tmp_path)).returncode == 0
+    assert host.asked["/photo/1-0.jpg"] == 1
+
+
+def test_a_stricter_limit_holds_for_photos_of_an_earlier_run_too(script: Script, host: Host, tmp_path: Path) -> None:
+    rows = [("a", f"{host.url}/photo/1-0.jpg", 1, 0)]
+    assert script("download", sample(tmp_path, rows), *outputs(tmp_path)).returncode == 0
+    done = script("download", tmp_path / "sample.csv", *outputs(tmp_path), "--megabytes", 0.01)
+    fails_in_one_line(done, "landmark 1", "too large")
+
+
+def test_an_environment_variable_that_is_no_number_is_an_error_that_names_it(
+    script: Script, host: Host, tmp_path: Path
+) -> None:
+    rows = [("a", f"{host.url}/photo/1-0.jpg", 1, 0)]
+    done = script("download", sample(tmp_path, rows), *outputs(tmp_path), LANDMARKS_CONNECTIONS="many")
+    fails_in_one_line(done, "LANDMARKS_CONNECTIONS", "'many'")

@@ -285,7 +285,7 @@ def test_a_parameter_that_does_not_exist_is_an_error(clone: Clone) -> None:
 
 
 @pytest.mark.slow
-def test_a_photo_taken_out_of_the_catalogue_is_gone_from_every_stage(clone: Clone) -> None:
+def test_a_photo_no_longer_in_the_sample_is_gone_from_the_photos(clone: Clone) -> None:
     images = {path.stem for path in (clone.folder / "data" / "images").iterdir()}
     clone.dvc("exp", "run", "anonymize", "-S", "sample.per_class=10")
     fewer = {path.stem for path in (clone.folder / "data" / "images").iterdir()}

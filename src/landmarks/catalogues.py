@@ -30,23 +30,25 @@ def read(path: Path) -> pa.Table:
     Raises ``InputError`` if the file is missing, empty, ragged or lacks a column.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
             found = next(csv.reader(file), [])
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; set catalogue.source in params.yaml") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise InputError(f"{path}: not a CSV file with the columns {', '.join(COLUMNS)}: {error}") from None
     contracts.require(path, found, COLUMNS)
     text = pa.csv.ConvertOptions(
         column_types={name: pa.string() for name in COLUMNS}, include_columns=list(COLUMNS), strings_can_be_null=False
     )
+    cells = pa.csv.ParseOptions(newlines_in_values=True)
     try:
-        table = pa.csv.read_csv(path, convert_options=text)
+        table = pa.csv.read_csv(path, parse_options=cells, convert_options=text)
     except pa.ArrowInvalid:
         try:  # again on one thread, which alone knows the number of the row
-            table = pa.csv.read_csv(path, pa.csv.ReadOptions(use_threads=False), convert_options=text)
+            table = pa.csv.read_csv(path, pa.csv.ReadOptions(use_threads=False), cells, text)
         except pa.ArrowInvalid as error:
-            raise InputError(f"{path}: {str(error).removeprefix('CSV parse error: ')}; mend that row") from None
+            said = " ".join(str(error).removeprefix("CSV parse error: ").split())
+            raise InputError(f"{path}: {said}; mend that row") from None
     if not table.num_rows:
         raise InputError(f"{path}: a header and no rows; give a CSV with at least one")
     return table

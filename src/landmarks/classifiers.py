@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal
 
 import numpy as np
@@ -53,6 +54,11 @@ def sweep(
     One PCA a fold gives every number of components: its first n columns. Folds are stratified and keep near-duplicates
     together. Returns (components, accuracy on the training folds, on the held-out fold), means over the folds.
     """
+    fewest = min(Counter(landmarks.tolist()).values())
+    if fewest < folds:
+        raise InputError(
+            f"a landmark has {fewest} training photos, sweep.folds asks for {folds}; lower it in params.yaml"
+        )
     scores = np.zeros((len(components), folds, 2))
     deal = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with threadpool_limits(1):

@@ -20,7 +20,7 @@ def require(path: Path | str, found: Sequence[str], columns: Sequence[str]) -> N
     for column in columns:
         if column not in found:
             near = difflib.get_close_matches(column, found, n=1, cutoff=0.5)
-            hint = f"; is it the column {near[0]!r}?" if near else ""
+            hint = f"; is it the column {near[0]!r}?" if near else "."
             raise InputError(
                 f"{path}: no column {column!r} among {', '.join(map(repr, found))}{hint} Rename it in row 1"
             )

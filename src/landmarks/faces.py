@@ -22,6 +22,8 @@ Obscure = Callable[[Picture, list["Face"]], Picture]
 
 INPUT = "input.1"  # what CenterFace calls its photo
 STRIDE = 4  # CenterFace's heatmap has a cell every 4 pixels
+LOOKS = ((320, 0), (1024, 320), (2048, 1024))  # long side examined, pixels, and the long side above which it is
+SAME = 0.7  # a box that lies in a larger one by this part is the same face
 OVERLAP = 0.3  # boxes that share more than this part of their union are one face
 
 
@@ -66,19 +68,37 @@ def _session() -> Any:
 
 
 def detect(picture: Picture, confidence: float) -> list[Face]:
-    """Faces in a photo, strongest first.
+    """Faces in a photo, largest first, looked for at several sizes: CenterFace misses what is much larger than it learnt.
 
     Args:
         picture: uint8 BGR (height, width, 3), upright.
         confidence: lowest score taken for a face, in (0, 1).
     """
+    longest = max(picture.shape[:2])
+    scales = sorted({min(size / longest, 1.0) for size, least in LOOKS if longest > least})
+    found = [face for scale in scales for face in _look(picture, scale, confidence)]
+    kept: list[Face] = []
+    for face in sorted(found, key=lambda face: (-face.w * face.h, -face.score)):
+        if not any(_inside(face, larger) for larger in kept):
+            kept.append(face)
+    return kept
+
+
+def _inside(face: Face, larger: Face) -> bool:
+    """Does ``larger`` cover nearly all of it? Then it is the same face, seen at another size."""
+    width = min(face.x + face.w, larger.x + larger.w) - max(face.x, larger.x)
+    height = min(face.y + face.h, larger.y + larger.h) - max(face.y, larger.y)
+    return max(width, 0) * max(height, 0) >= SAME * face.w * face.h
+
+
+def _look(picture: Picture, scale: float, confidence: float) -> list[Face]:
     height, width = picture.shape[:2]
-    size = tuple(-(-side // 32) * 32 for side in (width, height))
-    blob = cv2.dnn.blobFromImage(picture, size=size, swapRB=True)
-    heat, scale, offset, _ = _session().run(None, {INPUT: blob})
+    size = tuple(max(-(-round(side * scale) // 32) * 32, 32) for side in (width, height))
+    shrunk = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    heat, scales, offset, _ = _session().run(None, {INPUT: cv2.dnn.blobFromImage(shrunk, swapRB=True)})
     rows, columns = np.nonzero(heat[0, 0] > confidence)
     scores = heat[0, 0, rows, columns]
-    h, w = np.exp(scale[0, :, rows, columns].T) * STRIDE
+    h, w = np.exp(scales[0, :, rows, columns].T) * STRIDE
     centre_y, centre_x = (offset[0, :, rows, columns].T + np.stack([rows, columns]) + 0.5) * STRIDE
     boxes = np.stack([centre_x - w / 2, centre_y - h / 2, w, h], axis=1)
     boxes *= np.tile(np.array([width / size[0], height / size[1]]), 2)

@@ -6,7 +6,6 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 from landmarks import photos, work
@@ -66,7 +66,7 @@ def session() -> requests.Session:
 
 def connections() -> int:
     """How many URLs are asked at once: ``LANDMARKS_CONNECTIONS``, else 8."""
-    return int(os.environ.get(CONNECTIONS, 0)) or 8
+    return work.environment(CONNECTIONS) or 8
 
 
 def fetch(session: requests.Session, row: dict[str, str], folder: Path, limits: Limits) -> Answer:
@@ -99,9 +99,9 @@ def fetch(session: requests.Session, row: dict[str, str], folder: Path, limits: 
                     )
         except InputError as error:
             return dataclasses.replace(answer, status=str(error))
-        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
+        except (urllib3.exceptions.ProtocolError, urllib3.exceptions.DecodeError):
             answer, pause = dataclasses.replace(answer, status="truncated"), _pause(None, attempt)
-        except (requests.ConnectionError, requests.Timeout):
+        except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.TimeoutError):
             answer, pause = dataclasses.replace(answer, status="unreachable", http=""), _pause(None, attempt)
         except (requests.RequestException, ValueError):  # a bad URL, a redirect loop
             return dataclasses.replace(answer, status="bad url")
@@ -112,12 +112,15 @@ def fetch(session: requests.Session, row: dict[str, str], folder: Path, limits: 
 
 def _body(response: requests.Response, limits: Limits) -> bytes:
     content, end = bytearray(), time.monotonic() + limits.seconds
-    for chunk in response.iter_content(1 << 16):
+    while chunk := response.raw.read1(1 << 16, decode_content=True):  # what is there, so that a drip can't hold us
         content += chunk
         if len(content) > limits.megabytes * 1e6:
             raise InputError("too large")
         if time.monotonic() > end:
             raise InputError("too slow")
+    promised = response.headers.get("Content-Length", "")
+    if promised.isdecimal() and "Content-Encoding" not in response.headers and len(content) < int(promised):
+        raise urllib3.exceptions.ProtocolError("fewer bytes than promised")
     return bytes(content)
 
 
@@ -130,11 +133,12 @@ def collect(sample: pd.DataFrame, folder: Path, journal: Path, known: list[Answe
     """Fetch the sample, replacing what expired from the reserve of the same landmark, in the reserve's order.
 
     The result is the first photos of each landmark that answer, whatever the order in which they do. ``journal``
-    receives a line for every finished photo, so that a killed run is taken up where it stopped; ``known`` are answers
-    of an earlier run. Photos that are not part of the result are removed from ``folder``.
+    receives a line for every finished photo, so that a killed run is taken up where it stopped: remove it once the
+    result is written. ``known`` are answers of an earlier run. Photos that are not part of the result are removed from ``folder``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    done = {a.asked: a for a in (*known, *_replay(journal)) if a.status == "ok" and _kept(folder, a)}
+    affordable = (a for a in (*known, *_replay(journal)) if a.status == "ok" and a.bytes <= limits.megabytes * 1e6)
+    done = {(a.id, a.asked): a for a in affordable if _kept(folder, a)}
     answers: dict[str, Answer] = {}
     waiting: dict[str, list[dict[str, str]]] = {}
     for row in zip(*(sample[name] for name in SAMPLE), strict=True):
@@ -142,6 +146,8 @@ def collect(sample: pd.DataFrame, folder: Path, journal: Path, known: list[Answe
     wanted = {landmark: sum(row["reserve"] == "0" for row in rows) for landmark, rows in waiting.items()}
     missing = dict(wanted)
     journal.parent.mkdir(parents=True, exist_ok=True)
+    with journal.open("a") as log:
+        log.write("\n")  # a killed run may have left half a line
     with session() as web, journal.open("a") as log, concurrent.futures.ThreadPoolExecutor(connections()) as pool:
         while batch := [row for k in waiting for row in waiting[k][: missing[k]]]:
             waiting = {k: rows[missing[k] :] for k, rows in waiting.items()}
@@ -158,16 +164,19 @@ def collect(sample: pd.DataFrame, folder: Path, journal: Path, known: list[Answe
     for file in folder.iterdir():
         if file.name not in kept:
             file.unlink()
-    journal.unlink()
     return result
 
 
 def _ask(
     pool: concurrent.futures.ThreadPoolExecutor, web: requests.Session, batch: list[dict[str, str]],
-    folder: Path, done: dict[str, Answer], limits: Limits,
+    folder: Path, done: dict[tuple[str, str], Answer], limits: Limits,
 ) -> Iterator[Answer]:  # fmt: skip
-    known = [dataclasses.replace(done[row["url"]], landmark_id=row["landmark_id"], replaces="")
-             for row in batch if row["url"] in done and done[row["url"]].id == row["id"]]  # fmt: skip
+    rows = {(row["id"], row["url"]): row for row in batch}
+    known = [
+        dataclasses.replace(done[key], landmark_id=row["landmark_id"], replaces="")
+        for key, row in rows.items()
+        if key in done
+    ]
     yield from known
     finished = {answer.id for answer in known}
     futures = [pool.submit(fetch, web, row, folder, limits) for row in batch if row["id"] not in finished]

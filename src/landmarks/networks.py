@@ -107,8 +107,12 @@ def fit(
     )
     learning, selecting = everything.part(train), everything.part(validation)
     if recipe.trainable:
-        history = _train(trainer, recipe, partial(_photos, learning, recipe), _photos(selecting, recipe, None))
-        logits = trainer.predict(_photos(everything, recipe, None), verbose=0)
+        try:
+            history = _train(trainer, recipe, partial(_photos, learning, recipe), _photos(selecting, recipe, None))
+            logits = trainer.predict(_photos(everything, recipe, None), verbose=0)
+        except tf.errors.OpError as error:  # what a photo raised, wrapped
+            said = next((line for line in str(error).splitlines() if "InputError:" in line), _first_line(error))
+            raise InputError(said.split("InputError: ")[-1]) from None
     else:
         plain, *views = features(model.layers[0], everything, recipe, train)
         rounds = [_batches(view[train], learning, recipe) for view in (plain, *views)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from landmarks.errors import InputError
 from landmarks.files import whole
@@ -18,25 +18,30 @@ Picture = NDArray[np.uint8]
 
 HASH_SIDE = 16  # a hash of 16 x 16 = 256 bits
 MAX_PIXELS = 80_000_000  # more than any camera of the catalogue; a decompression bomb beyond
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # what both libraries read, and nothing that starts another program
+REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
+# EXIF orientation: mirror first?, then how many quarter turns against the clock
+TURNS = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1)}
 
 
 def check(content: bytes) -> tuple[int, int]:
-    """Width and height, pixels, of a picture whose every byte decodes.
+    """Width and height, pixels, of a picture that decodes to its end.
 
     Raises ``InputError`` saying ``not a photo``, ``truncated`` or ``too large``.
     """
     try:
-        with Image.open(io.BytesIO(content)) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise InputError("too large")
-            picture.load()
-            return picture.size
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise InputError("too large" if "bomb" in str(error) else "not a photo") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+        picture = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Exception:  # strangers' bytes: Pillow's plugins raise what they like
+        raise InputError("not a photo") from None
+    if picture.width * picture.height > MAX_PIXELS:
+        raise InputError("too large")
+    try:
+        picture.load()
+    except Exception:
         raise InputError("truncated") from None
+    if cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_REDUCED_COLOR_8) is None:
+        raise InputError("not a photo")  # to OpenCV, which later stages read with
+    return picture.size
 
 
 def read(path: Path, long_side: int = 0) -> Picture:
@@ -45,30 +50,42 @@ def read(path: Path, long_side: int = 0) -> Picture:
     ``long_side`` above 0 caps the longer side, in pixels; JPEG is then decoded at the smallest sufficient scale.
     Raises ``InputError`` if the file does not decode.
     """
-    flags = cv2.IMREAD_COLOR
-    if long_side:
-        try:
-            with Image.open(path) as header:
-                ratio = max(header.size) / long_side
-        except (OSError, Image.DecompressionBombError):
-            ratio = 1
-        for factor, reduced in ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4),
-                                (2, cv2.IMREAD_REDUCED_COLOR_2)):  # fmt: skip
-            if ratio >= factor:
-                flags = reduced
-                break
+    (width, height), orientation = _header(path)
+    ratio = max(width, height) / long_side if long_side else 1
+    flags = next((flag for factor, flag in REDUCED if ratio >= factor), cv2.IMREAD_COLOR)
     try:
-        picture = cv2.imread(str(path), flags)
+        picture = cv2.imread(str(path), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         picture = None
     if picture is None:
-        raise InputError(f"{path}: does not decode as a photo; delete the file and run dvc repro to fetch it again")
+        raise _unreadable(path)
+    flip, turns = TURNS.get(orientation, (False, 0))  # by hand: OpenCV knows the tag in some formats only
+    picture = np.rot90(picture[:, ::-1] if flip else picture, turns)
     longest = max(picture.shape[:2])
     if long_side and longest > long_side:
         scale = long_side / longest
         size = (max(round(picture.shape[1] * scale), 1), max(round(picture.shape[0] * scale), 1))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(picture, np.uint8)
+    return np.ascontiguousarray(picture, np.uint8)
+
+
+def _header(path: Path) -> tuple[tuple[int, int], int]:
+    """Width and height as stored, and the EXIF orientation."""
+    try:
+        with Image.open(path, formats=FORMATS) as header:
+            return header.size, int(header.getexif().get(0x0112, 1))
+    except OSError as error:
+        if error.errno is not None:  # not the photo's fault: no permission, no file
+            raise
+        raise _unreadable(path) from None
+    except Exception:
+        raise _unreadable(path) from None
+
+
+def _unreadable(path: Path) -> InputError:
+    return InputError(
+        f"{path}: does not decode as a photo ({', '.join(FORMATS)}); remove it and run dvc repro to make it anew"
+    )
 
 
 def read_square(path: Path, side: int, crop: bool) -> Picture:
@@ -76,7 +93,8 @@ def read_square(path: Path, side: int, crop: bool) -> Picture:
 
     ``crop`` takes the largest square in its middle; else the whole photo is squashed, as in the thesis.
     """
-    picture = read(path, long_side=side * 2)
+    size, _ = _header(path)
+    picture = read(path, long_side=side * 2 * max(size) // min(size) if crop else side * 2)
     if crop:
         height, width = picture.shape[:2]
         square = min(height, width)

@@ -39,9 +39,12 @@ def by_class(actual: pd.Series, predicted: pd.Series) -> dict[str, dict[str, flo
 
 
 def mcnemar(right: pd.Series, other_right: pd.Series) -> float:
-    """Two-sided p of McNemar's exact test that two models err equally often on the same photos (McNemar, 1947)."""
+    """Two-sided p of McNemar's exact test that two models err equally often on the same photos (McNemar, 1947).
+
+    Four significant digits; not corrected for the number of pairs compared.
+    """
     won, lost = int((right & ~other_right).sum()), int((~right & other_right).sum())
-    return _round(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
+    return float(f"{stats.binomtest(won, won + lost).pvalue:.{DIGITS}g}") if won + lost else 1.0
 
 
 def compare(predictions: dict[str, pd.DataFrame], split: pd.Series) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from scipy.sparse.csgraph import connected_components
 from landmarks.errors import InputError
 
 NAMES = ("train", "validation", "test")
+BLOCK = 1024  # photos compared with all others at once
 
 
 def near_duplicates(hashes: NDArray[np.bool_], distance: int) -> NDArray[np.int64]:
     """Group photos whose hashes differ in at most ``distance`` bits, directly or through others.
 
-    Two such hashes agree exactly in one of ``distance + 1`` bands (the pigeonhole principle), so only photos that share a
-    band are compared: nearly linear in the number of photos.
+    Every pair is compared, in blocks that bound the memory: 256 bits are four words, and 20,000 photos take seconds.
 
     Args:
         hashes: bool (n, bits).
@@ -28,20 +28,17 @@ def near_duplicates(hashes: NDArray[np.bool_], distance: int) -> NDArray[np.int6
     Returns:
         Group numbers, int64 (n,).
     """
-    unique, inverse = np.unique(hashes, axis=0, return_inverse=True)
-    pairs: set[tuple[int, int]] = set()
-    for band in np.array_split(np.arange(hashes.shape[1]), distance + 1):
-        buckets = defaultdict(list)
-        for index, key in enumerate(np.packbits(unique[:, band], axis=1)):
-            buckets[key.tobytes()].append(index)
-        for bucket in buckets.values():
-            for place, index in enumerate(bucket[:-1]):
-                others = np.array(bucket[place + 1 :])
-                near = others[(unique[others] ^ unique[index]).sum(axis=1) <= distance]
-                pairs.update((index, int(other)) for other in near)
-    ends = np.array(sorted(pairs), np.int64).reshape(-1, 2)
-    graph = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(unique), len(unique)))
-    return connected_components(graph, directed=False)[1].astype(np.int64)[inverse.ravel()]
+    padded = np.pad(hashes, ((0, 0), (0, -hashes.shape[1] % 64)))
+    words = np.packbits(padded, axis=1).view(np.uint64)
+    ends: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
+    for start in range(0, len(words), BLOCK):
+        differ = np.zeros((min(BLOCK, len(words) - start), len(words) - start), np.uint16)
+        for column in words.T:
+            differ += np.bitwise_count(column[start : start + BLOCK, None] ^ column[None, start:])
+        ends.append(np.argwhere(differ <= distance) + start)
+    pairs = np.concatenate(ends)
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(words), len(words)))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
 def split(

@@ -21,7 +21,7 @@ def read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     Raises ``InputError`` if the file is missing, empty or lacks a column.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run the stage that makes it: dvc repro") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

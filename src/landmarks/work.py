@@ -13,9 +13,12 @@ import joblib
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from landmarks.errors import InputError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+BLOCK = 16  # items a worker that are under way at once
 WORKERS = "LANDMARKS_WORKERS"  # an environment variable: how many work at once can't change a result
 
 
@@ -28,7 +31,15 @@ class Failure:
 
 def workers() -> int:
     """How many processes work at once: ``LANDMARKS_WORKERS``, else one a core."""
-    return int(os.environ.get(WORKERS, 0)) or joblib.cpu_count()
+    return environment(WORKERS) or joblib.cpu_count()
+
+
+def environment(name: str) -> int:
+    """A whole number from an environment variable, 0 if it is not set. Raises ``InputError`` if it is something else."""
+    value = os.environ.get(name, "0")
+    if not value.isdecimal():
+        raise InputError(f"the environment variable {name} is {value!r}; give a whole number, or unset it")
+    return int(value)
 
 
 def each(
@@ -36,12 +47,17 @@ def each(
 ) -> Iterator[Result | Failure]:
     """Yield ``function(item)`` in the order of ``items``; what it raises is yielded as a ``Failure``.
 
-    Each call gets one thread, so that results don't depend on the number of workers. Results are handed over as they
-    are consumed: memory holds a few of them, not all.
+    Each call gets one thread, so that results don't depend on the number of workers. Memory
+    holds one block of results, however slowly they are consumed.
     """
-    parallel = joblib.Parallel(n_jobs=min(workers(), max(len(items), 1)), return_as="generator")
-    results = parallel(joblib.delayed(_one)(function, item) for item in items)
-    yield from progress(results, len(items), label, unit)
+    yield from progress(_blocks(function, items), len(items), label, unit)
+
+
+def _blocks(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result | Failure]:
+    size = BLOCK * workers()
+    with joblib.Parallel(n_jobs=min(workers(), max(len(items), 1)), return_as="generator") as parallel:
+        for start in range(0, len(items), size):
+            yield from parallel(joblib.delayed(_one)(function, item) for item in items[start : start + size])
 
 
 def sound(results: Iterable[Result | Failure]) -> Iterator[Result]:

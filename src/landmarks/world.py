@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import requests
@@ -24,6 +24,7 @@ from landmarks.errors import InputError
 SCHEME = "demo://"
 ADDRESS = re.compile(r"demo://(?P<seed>\d+)/(?P<kind>[a-z]+)/(?P<landmark>\d+)/(?P<view>\d+)(?:-(?P<copy>\d))?\.jpg")
 RARE = 100  # landmark_id of the first rare landmark
+UNSEEN = 1000  # the first landmark that no catalogue may hold: src/backbone.py trains on those
 EXPIRED = ("gone", "gone", "missing")
 BROKEN = ("html", "half", "moved", "busy", "unavailable")
 
@@ -31,11 +32,22 @@ BROKEN = ("html", "half", "moved", "busy", "unavailable")
 def describe(path: Path) -> dict[str, Any]:
     """The ``world`` block of a world file. Raises ``InputError`` if it is missing or is not one."""
     try:
-        return dict(yaml.safe_load(path.read_text())["world"])
+        block = dict(yaml.safe_load(path.read_text())["world"])
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; set catalogue.source in params.yaml") from None
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a world file with a block 'world': {error}") from None
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a world file with a block 'world': {' '.join(str(error).split())}") from None
+    kinds = {name: kind for name, kind in get_type_hints(rows).items() if name != "return"}
+    if set(block) != set(kinds):
+        raise InputError(f"{path}: the block 'world' needs {', '.join(kinds)} and nothing else, has {', '.join(block)}")
+    for name, value in block.items():
+        if not isinstance(value, (int, float)) or (kinds[name] is int and not isinstance(value, int)) or value < 0:
+            raise InputError(f"{path}: world.{name} is {value!r}; give a number not below 0")
+    if RARE + block["rare"] > UNSEEN:
+        raise InputError(
+            f"{path}: world.rare is {block['rare']}; give at most {UNSEEN - RARE}, the backbone learnt from the next"
+        )
+    return block
 
 
 def rows(
