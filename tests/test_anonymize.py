@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 from pathlib import Path
 
 import cv2
@@ -25,7 +26,7 @@ def portrait(package: str, file: str) -> Image.Image:
     return Image.open(Path(str(found and found.origin)).parent / file).convert("RGB")
 
 
-def stage(script: Script, folder: Path, out: Path, *knobs: object):  # type: ignore[no-untyped-def]
+def stage(script: Script, folder: Path, out: Path, *knobs: object) -> subprocess.CompletedProcess[str]:
     rows = [{"id": path.stem, "landmark_id": 1, "status": "ok"} for path in sorted((folder).glob("*.jpg"))]
     pd.DataFrame(rows).to_csv(out / "download.csv", index=False)
     paths = [out / name for name in ("anonymous", "faces.json", "quarantine.csv", "faces.png")]
