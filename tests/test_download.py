@@ -23,6 +23,11 @@ def outputs(folder: Path) -> list[Path]:
     return [folder / "images", folder / "download.csv", folder / "counts.json"]
 
 
+def hear_ctrl_c() -> None:
+    """A shell starts what it puts in the background deaf to Ctrl-C; pytest may be such a thing."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def answers(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "download.csv", dtype=str, keep_default_na=False).set_index("id")
 
@@ -98,7 +103,9 @@ def test_a_killed_run_is_taken_up_where_it_stopped(
     rows = [(f"p{n}", f"{host.url}/slowly/1-{n}.jpg", 1, 0) for n in range(12)]
     command = [sys.executable, "src/download.py", str(sample(tmp_path, rows)), *map(str, outputs(tmp_path))]
     environment = {**os.environ, "LANDMARKS_CONNECTIONS": "2"}
-    run = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+    )
     while len(list((tmp_path / "images").glob("p*.jpg"))) < 5:
         assert run.poll() is None
         time.sleep(0.02)

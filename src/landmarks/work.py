@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -44,7 +45,7 @@ def environment(name: str) -> int:
 
 def each(
     function: Callable[[Item], Result], items: Sequence[Item], label: str, unit: str = "photo"
-) -> Iterator[Result | Failure]:
+) -> Generator[Result | Failure]:
     """Yield ``function(item)`` in the order of ``items``; what it raises is yielded as a ``Failure``.
 
     Each call gets one thread, so that results don't depend on the number of workers. Memory
@@ -53,17 +54,23 @@ def each(
     yield from progress(_blocks(function, items), len(items), label, unit)
 
 
-def _blocks(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result | Failure]:
+def _blocks(function: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result | Failure]:
     size = BLOCK * workers()
     with joblib.Parallel(n_jobs=min(workers(), max(len(items), 1)), return_as="generator") as parallel:
         for start in range(0, len(items), size):
-            yield from parallel(joblib.delayed(_one)(function, item) for item in items[start : start + size])
+            results = parallel(joblib.delayed(_one)(function, item) for item in items[start : start + size])
+            try:
+                for result in results:  # noqa: UP028 - `yield from` would close `results` before the block below
+                    yield result
+            finally:
+                deque(results, maxlen=0)  # where the reader stops early: joblib warns of results that nobody takes
 
 
-def sound(results: Iterable[Result | Failure]) -> Iterator[Result]:
+def sound(results: Generator[Result | Failure]) -> Iterator[Result]:
     """The same results, for work that needs all of them: raises what a ``Failure`` holds."""
     for result in results:
         if isinstance(result, Failure):
+            results.close()
             raise result.error
         yield result
 
