@@ -61,12 +61,8 @@ def _earlier(table: Path) -> list[fetching.Answer]:
     try:
         found = pd.read_csv(table, dtype=str, keep_default_na=False)
         found = found[COLUMNS].astype(dict.fromkeys(("bytes", "width", "height"), int))
-    except (
-        FileNotFoundError,
-        ValueError,
-        KeyError,
-    ):  # none, or of another version: then every photo is asked for again
-        return []
+    except (FileNotFoundError, ValueError, KeyError):
+        return []  # none, or of another version: every photo is asked for again
     return [fetching.Answer(*row) for row in found.itertuples(index=False, name=None)]
 
 

@@ -146,9 +146,8 @@ def collect(sample: pd.DataFrame, folder: Path, journal: Path, known: list[Answe
     wanted = {landmark: sum(row["reserve"] == "0" for row in rows) for landmark, rows in waiting.items()}
     missing = dict(wanted)
     journal.parent.mkdir(parents=True, exist_ok=True)
-    with journal.open("a") as log:
-        log.write("\n")  # a killed run may have left half a line
     with session() as web, journal.open("a") as log, concurrent.futures.ThreadPoolExecutor(connections()) as pool:
+        log.write("\n")  # a killed run may have left half a line
         while batch := [row for k in waiting for row in waiting[k][: missing[k]]]:
             waiting = {k: rows[missing[k] :] for k, rows in waiting.items()}
             for answer in work.progress(_ask(pool, web, batch, folder, done, limits), len(batch), "download"):

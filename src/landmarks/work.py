@@ -48,8 +48,8 @@ def each(
 ) -> Generator[Result | Failure]:
     """Yield ``function(item)`` in the order of ``items``; what it raises is yielded as a ``Failure``.
 
-    Each call gets one thread, so that results don't depend on the number of workers. Memory
-    holds one block of results, however slowly they are consumed.
+    Each call gets one thread, so that results don't depend on the number of workers. Memory holds one
+    block of results, however slowly they are consumed.
     """
     yield from progress(_blocks(function, items), len(items), label, unit)
 
