@@ -15,7 +15,7 @@ from landmarks.files import whole_folder, write_json
 
 
 def main(
-    download: Annotated[Path, typer.Argument(help="CSV of the download stage: id, landmark_id, status")],
+    listing: Annotated[Path, typer.Argument(help="CSV of the download stage: id, landmark_id")],
     images: Annotated[Path, typer.Argument(help="Folder of its photos")],
     example: Annotated[
         Path, typer.Argument(help="World .yaml: the before-and-after figure shows its made people, never a real one")
@@ -34,9 +34,9 @@ def main(
 
     Photos are written upright and without metadata. Later stages see these, never the originals.
     """
-    rows = tables.read(download, ["id", "landmark_id", "status"])
-    tables.check_ids(download, rows)
-    ids = list(rows["id"][rows["status"] == "ok"])
+    rows = tables.read(listing, ["id", "landmark_id"])
+    tables.check_ids(listing, rows)
+    ids = list(rows["id"])
     settings = {"confidence": confidence, "method": method, "margin": margin, "cells": cells}
     model = faces.model_sha256()
     obscure = partial(faces.obscure, method=method, margin=margin, cells=cells)

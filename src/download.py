@@ -4,73 +4,161 @@ import dataclasses
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
 
 import stage
-from landmarks import contracts, fetching, tables
+from landmarks import contracts, fetching, hosts, sources, tables
 from landmarks.errors import InputError
 from landmarks.files import write_json
 
 COLUMNS = [field.name for field in dataclasses.fields(fetching.Answer)]
+TYPES = {name: type(getattr(fetching.Answer("", "", ""), name)) for name in COLUMNS}
+SETTINGS = fetching.Settings()
 
 
 def main(
     sample: Annotated[Path, typer.Argument(help="CSV of the sample stage: id, url, landmark_id, reserve")],
     images: Annotated[Path, typer.Argument(help="Folder of photos; those already there and still wanted are kept")],
     table: Annotated[Path, typer.Argument(help="CSV to write: what became of each URL")],
-    counts: Annotated[Path, typer.Argument(help="JSON to write: photos by status, replaced, missing")],
-    attempts: Annotated[int, typer.Option(min=1, help="Requests a photo while a host is busy or unreachable")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Longest time a request may take")] = 30.0,
-    megabytes: Annotated[float, typer.Option(min=0.001, help="Largest photo accepted")] = 32.0,
+    photos: Annotated[Path, typer.Argument(help="CSV to write: id, landmark_id and sha256 of each photo")],
+    counts: Annotated[Path, typer.Argument(help="JSON to write: photos by status, replaced, missing, link rot")],
+    contact: Annotated[
+        str, typer.Option(help="A mail address or page of yours, shown to hosts; Wikimedia asks for it")
+    ] = "",
+    schemes: Annotated[
+        list[str], typer.Option(help="Schemes that may be asked; besides these: file, s3, gs, abfs")
+    ] = list(SETTINGS.schemes),  # noqa: B006 - typer reads it, nobody writes it
+    loopback: Annotated[bool, typer.Option(help="Ask this machine's own addresses too")] = SETTINGS.loopback,
+    robots: Annotated[bool, typer.Option(help="Obey robots.txt")] = SETTINGS.robots,
+    per_host: Annotated[int, typer.Option(min=1, help="Requests to one host at a time")] = SETTINGS.per_host,
+    kilobytes_per_second: Annotated[
+        float, typer.Option(min=0, help="What one host may send, on average; 0: no bound")
+    ] = SETTINGS.kilobytes_per_second,
+    attempts: Annotated[
+        int, typer.Option(min=1, help="Requests a photo while a host is busy or unreachable")
+    ] = SETTINGS.attempts,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, help="Longest time that answers to an attempt take")
+    ] = SETTINGS.seconds,
+    redirects: Annotated[int, typer.Option(min=0, help="Redirects followed")] = SETTINGS.redirects,
+    megabytes: Annotated[float, typer.Option(min=0.001, help="Largest answer accepted")] = SETTINGS.megabytes,
+    megapixels: Annotated[float, typer.Option(min=0.001, help="Largest photo accepted")] = SETTINGS.megapixels,
+    long_side: Annotated[int, typer.Option(min=0, help="Cap on a photo's longer side, pixels; 0: as it comes")] = 0,
+    thumbnail: Annotated[
+        int, typer.Option(min=0, help="Width, pixels, asked where a host makes thumbnails (Wikimedia); 0: the original")
+    ] = SETTINGS.thumbnail,
+    archives: Annotated[
+        list[str], typer.Option(help="Where expired photos are looked for: addresses with {url} in them")
+    ] = [],  # noqa: B006
+    tars: Annotated[list[str], typer.Option(help="TAR archives with <id>.jpg in them, read before any URL")] = [],  # noqa: B006
 ) -> None:
     """Fetch the sample; each expired photo is replaced by the next of its landmark's reserve while that lasts.
 
-    Interrupted or killed, it goes on where it stopped. LANDMARKS_CONNECTIONS sets how many URLs are asked at once.
+    Interrupted or killed, it goes on where it stopped. LANDMARKS_CONNECTIONS sets how many URLs are asked at once (16);
+    with LANDMARKS_RETRY=1 photos that failed in an earlier run are asked for again.
     """
     rows = tables.read(sample, fetching.SAMPLE)
     tables.check_ids(sample, rows)
-    limits = fetching.Limits(attempts, seconds, megabytes)
+    settings = fetching.Settings(
+        contact, tuple(schemes), loopback, robots, per_host, kilobytes_per_second, attempts, seconds, redirects,
+        megabytes, megapixels, long_side, thumbnail, tuple(archives), tuple(tars),
+    )  # fmt: skip
+    _check(settings, rows)
     journal = table.with_name(f".{table.stem}.journal")
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    collection = fetching.Collection(rows)
     try:
-        answers = fetching.collect(rows, images, journal, _earlier(table), limits)
+        collection.collect(images, journal, _earlier(table), settings)
+        collection.prune(images)
     except KeyboardInterrupt:
-        print("download: interrupted; what is fetched is kept: the same command goes on from here", file=sys.stderr)
+        answers = collection.result()
+        _write(table, answers)
+        fine = sum(answer.status == "ok" for answer in answers)
+        print(f"download: interrupted with {fine} photos there; the same command goes on from here", file=sys.stderr)
         raise typer.Exit(130) from None
     except OSError as error:
         raise InputError(f"{images}: {error}; what is fetched is kept: mend that and run the same command") from None
-    failed = Counter(a.status.replace(" ", "_") for a in answers if a.status != "ok")
-    fine = len(answers) - failed.total()
-    wanted = int((rows["reserve"] == "0").sum())
-    _require_photos(answers, sorted(set(rows["landmark_id"]), key=contracts.natural))
+    answers = collection.result()
+    _require_photos(answers, sorted(set(rows["landmark_id"]), key=contracts.natural), journal)
+    _write(table, answers)
+    fine_ones = [(a.id, a.landmark_id, a.sha256) for a in answers if a.status == "ok"]
+    tables.write(photos, pd.DataFrame(fine_ones, columns=["id", "landmark_id", "sha256"]))
+    write_json(counts, _count(answers, wanted=int((rows["reserve"] == "0").sum())))
+    fetching.close(journal, settings)
+    _advise(answers)
+
+
+def _check(settings: fetching.Settings, rows: pd.DataFrame) -> None:
+    for scheme in settings.schemes:
+        if scheme not in fetching.WEB:
+            sources.require(scheme)
+    for address in settings.archives:
+        if "{url}" not in address:
+            raise InputError(f"download.archives: {address!r} has no {{url}} in it, where the photo's address goes")
+    wikimedia = rows["url"].str.contains(f"//{hosts.WIKIMEDIA}/", regex=False).any()
+    if wikimedia and not settings.contact:
+        raise InputError(
+            f"{hosts.WIKIMEDIA} asks robots for a contact: set download.contact in params.yaml to a mail address or page of yours"
+        )
+
+
+def _write(table: Path, answers: list[fetching.Answer]) -> None:
     tables.write(table, pd.DataFrame([dataclasses.asdict(a) for a in answers], columns=COLUMNS))
-    journal.unlink()
-    write_json(counts, {
+
+
+def _count(answers: list[fetching.Answer], wanted: int) -> dict[str, Any]:
+    fine = [answer for answer in answers if answer.status == "ok"]
+    rot: dict[str, Counter[str]] = {}
+    for answer in answers:
+        reasons = rot.setdefault(answer.landmark_id, Counter())
+        reasons[answer.status.replace(" ", "_")] += answer.status != "ok"
+    return {
         "asked": len(answers),
-        "ok": fine,
-        "failed": dict(sorted(failed.items())),
-        "replaced": sum(bool(a.replaces) for a in answers),
-        "short": wanted - fine,
-    })  # fmt: skip
+        "ok": len(fine),
+        "failed": dict(sorted((sum(rot.values(), Counter()) + Counter()).items())),
+        "from": dict(sorted(Counter(answer.source for answer in fine).items())),
+        "replaced": sum(bool(answer.replaces) for answer in answers),
+        "short": wanted - len(fine),
+        "same_bytes": sum(bool(answer.same_as) for answer in answers),
+        "link_rot": {k: dict(sorted((+rot[k]).items())) for k in sorted(rot, key=contracts.natural)},
+    }
+
+
+def _advise(answers: list[fetching.Answer]) -> None:
+    passing = Counter(answer.status for answer in answers if answer.status in (*fetching.AGAIN, "too slow"))
+    if passing:
+        said = ", ".join(f"{status} {count}" for status, count in passing.most_common())
+        print(
+            f"download: failures that may pass: {said}; to ask again: LANDMARKS_RETRY=1 dvc repro -f -s download",
+            file=sys.stderr,
+        )
+    twins = [answer for answer in answers if answer.same_as]
+    if twins:
+        print(
+            f"download: {len(twins)} photos have the bytes of another (column same_as), the first {twins[0].id} those of "
+            f"{twins[0].same_as}: a placeholder, or listed twice",
+            file=sys.stderr,
+        )
 
 
 def _earlier(table: Path) -> list[fetching.Answer]:
     """The answers of an earlier run, if there was one and it wrote the columns of today."""
     try:
-        found = pd.read_csv(table, dtype=str, keep_default_na=False)
-        found = found[COLUMNS].astype(dict.fromkeys(("bytes", "width", "height"), int))
+        found = pd.read_csv(table, dtype=str, keep_default_na=False)[COLUMNS].astype(TYPES)
     except (FileNotFoundError, ValueError, KeyError):
         return []  # none, or of another version: every photo is asked for again
     return [fetching.Answer(*row) for row in found.itertuples(index=False, name=None)]
 
 
-def _require_photos(answers: list[fetching.Answer], landmarks: list[str]) -> None:
+def _require_photos(answers: list[fetching.Answer], landmarks: list[str], journal: Path) -> None:
     fine = {a.landmark_id for a in answers if a.status == "ok"}
     for landmark in landmarks:
         if landmark not in fine:
             first = next(a for a in answers if a.landmark_id == landmark)
+            fetching.close(journal, None)
             raise InputError(
                 f"landmark {landmark}: none of its URLs gave a photo (the first, {first.asked}: {first.status}); "
                 "is the network there? Else raise sample.reserve or lower sample.classes in params.yaml"

@@ -12,7 +12,7 @@ from landmarks import contracts, descriptors, figures, photos, tables, work
 
 
 def main(
-    download: Annotated[Path, typer.Argument(help="CSV of the download stage: id, landmark_id")],
+    listing: Annotated[Path, typer.Argument(help="CSV of the download stage: id, landmark_id")],
     anonymous: Annotated[Path, typer.Argument(help="Folder of the anonymize stage")],
     features: Annotated[
         Path, typer.Argument(help=".npz to write: ids, landmarks, values (one row a photo), keypoints")
@@ -28,7 +28,7 @@ def main(
     protocol: Annotated[descriptors.Protocol, typer.Option(help="joint, or the thesis' detect-then-compute")] = "joint",
 ) -> None:
     """Detect keypoints, keep the strongest by response and flatten their descriptors to one row a photo."""
-    landmarks = tables.read(download, ["id", "landmark_id"]).set_index("id")["landmark_id"]
+    landmarks = tables.read(listing, ["id", "landmark_id"]).set_index("id")["landmark_id"]
     ids = photos.listed(anonymous, landmarks.index)
     describe = partial(descriptors.describe, detector=detector, keypoints=count, protocol=protocol)
     values, found = [], []

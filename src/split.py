@@ -15,7 +15,7 @@ from landmarks.files import write_json
 
 
 def main(
-    download: Annotated[Path, typer.Argument(help="CSV of the download stage: id, landmark_id")],
+    listing: Annotated[Path, typer.Argument(help="CSV of the download stage: id, landmark_id")],
     anonymous: Annotated[Path, typer.Argument(help="Folder of the anonymize stage")],
     table: Annotated[Path, typer.Argument(help="CSV to write: id, landmark_id, split, group")],
     counts: Annotated[Path, typer.Argument(help="JSON to write: photos by split, near-duplicates")],
@@ -31,7 +31,7 @@ def main(
         raise InputError(
             f"split.test {test} and split.validation {validation} leave nothing for training; lower them in params.yaml"
         )
-    landmarks = tables.read(download, ["id", "landmark_id"]).set_index("id")["landmark_id"]
+    landmarks = tables.read(listing, ["id", "landmark_id"]).set_index("id")["landmark_id"]
     ids = photos.listed(anonymous, landmarks.index)
     hashes = list(work.sound(work.each(partial(_hash, anonymous), ids, "split")))
     groups = splits.near_duplicates(np.array(hashes), duplicate_bits)

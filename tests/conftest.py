@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,7 +54,7 @@ def fails_in_one_line(done: subprocess.CompletedProcess[str], *parts: str) -> No
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve photos of each of three landmarks, as the download stage leaves them: ``images/`` and ``download.csv``."""
+    """Twelve photos of each of three landmarks, as the download stage leaves them: ``images/`` and ``photos.csv``."""
     folder = tmp_path_factory.mktemp("photos")
     (folder / "images").mkdir()
     rows = []
@@ -61,14 +62,14 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for view in range(12):
             (folder / "images" / f"p{landmark}_{view:02}.jpg").write_bytes(scenery.photo(7, landmark, view))
             rows.append({"id": f"p{landmark}_{view:02}", "landmark_id": landmark, "status": "ok"})
-    pd.DataFrame(rows).to_csv(folder / "download.csv", index=False)
+    pd.DataFrame(rows).to_csv(folder / "photos.csv", index=False)
     return folder
 
 
 @pytest.fixture(scope="session")
 def split(photos: Path) -> Path:
     """Their split.csv: views 0 to 6 train, 7 and 8 validation, 9 to 11 test."""
-    rows = pd.read_csv(photos / "download.csv", dtype=str)
+    rows = pd.read_csv(photos / "photos.csv", dtype=str)
     view = rows["id"].str[-2:].astype(int)
     rows["split"] = np.select([view < 7, view < 9], ["train", "validation"], "test")
     rows["group"] = range(len(rows))
@@ -77,13 +78,24 @@ def split(photos: Path) -> Path:
 
 
 class Host(http.server.ThreadingHTTPServer):
-    """A host on loopback that answers ``/<kind>/<landmark>-<view>`` as the web does, and keeps count."""
+    """A host on loopback that answers ``/<kind>/<landmark>-<view>`` as the web does, and keeps a log."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
-        self.asked: Counter[str] = Counter()
+        self.asked: Counter[str] = Counter()  # by path, without the robots.txt
+        self.log: list[tuple[float, str, str]] = []  # when, path, User-Agent: of all
         self.lock = threading.Lock()
+        self.active = self.peak = 0  # requests at a time
+        self.robots = (404, "")
+        self.body = b""  # of /body
         self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def kinds(self) -> Counter[str]:
+        """How often each kind was asked for."""
+        found: Counter[str] = Counter()
+        for path, times in self.asked.items():
+            found[path.split("/")[1]] += times
+        return found
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
@@ -92,32 +104,55 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         with self.server.lock:
+            self.server.log.append((time.monotonic(), self.path, self.headers["User-Agent"]))
+            self.server.active += 1
+            self.server.peak = max(self.server.peak, self.server.active)
+        try:
+            self._play()
+        finally:
+            with self.server.lock:
+                self.server.active -= 1
+
+    def _play(self) -> None:
+        if self.path == "/robots.txt":
+            return self._answer(self.server.robots[0], self.server.robots[1].encode(), "text/plain")
+        with self.server.lock:
             self.server.asked[self.path] += 1
             first = self.server.asked[self.path] == 1
         kind, _, name = self.path.strip("/").partition("/")
-        landmark, _, view = name.removesuffix(".jpg").partition("-")
+        landmark, _, view = name.partition("?")[0].removesuffix(".jpg").partition("-")
+        codes = {"gone": 410, "missing": 404, "refused": 403, "teapot": 418}
+        if kind in codes:
+            return self._answer(codes[kind], b"no")
+        if (first and kind in ("busy", "unavailable")) or kind == "broken":
+            return self._answer({"busy": 429, "unavailable": 503, "broken": 500}[kind], b"later")
+        if kind == "wait" and first:
+            return self._answer(429, b"later", Retry_After=name.split("-")[-1])
         if kind == "file":
             return self._answer(200, b"id,url,landmark_id\na,http://x/a.jpg,1\n", "text/csv")
-        if kind in ("gone", "missing", "refused"):
-            return self._answer({"gone": 410, "missing": 404, "refused": 403}[kind], b"no")
         if kind == "html":
             return self._answer(200, b"<html>This photo is no longer available.</html>")
+        if kind == "pdf":
+            return self._answer(200, b"%PDF-1.4", "application/pdf" if "honest" in name else "image/jpeg")
         if kind == "moved":
             return self._answer(302, b"", Location=f"/photo/{name}")
         if kind == "loop":
             return self._answer(302, b"", Location=self.path)
-        if kind in ("busy", "unavailable") and first:
-            return self._answer(429 if kind == "busy" else 503, b"later", Retry_After="0")
-        if kind == "broken":
-            return self._answer(500, b"never", Retry_After="0")
-        if kind == "slow":
-            self.send_response(200)
-            self.end_headers()
-            with contextlib.suppress(OSError):  # the client hangs up, if it is wise
-                for _ in range(300):
-                    self.wfile.write(b"\xff")
-                    self.wfile.flush()
-                    time.sleep(0.1)
+        if kind == "far":  # every answer leads further
+            return self._answer(302, b"", Location=f"/far/{landmark}-{int(view) + 1}.jpg")
+        if kind == "to":  # /to/<scheme>/<rest>
+            scheme, _, rest = name.partition("/")
+            return self._answer(302, b"", Location=f"{scheme}://{rest}")
+        if kind == "body":
+            return self._answer(200, self.server.body)
+        if kind in ("drip", "slow"):  # a byte now and then, of the head or of the body, for ever
+            return self._drip(b"HTTP/1.1 200 OK\r\nX-Long: " if kind == "drip" else b"HTTP/1.1 200 OK\r\n\r\n")
+        if kind == "huge":  # says that it has more than anybody wants
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n")
+            self.close_connection = True
+            return None
+        if kind == "garbage":
+            self.wfile.write(b"\x00\x01 what is this\r\n\r\n")
             self.close_connection = True
             return None
         body = scenery.photo(7, int(landmark), int(view))
@@ -130,7 +165,21 @@ class Answers(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body[: len(body) // 2])
             self.close_connection = True
             return None
+        if kind == "noai":
+            return self._answer(200, body, X_Robots_Tag="noindex, noai")
+        if kind == "png":
+            picture = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
+            return self._answer(200, cv2.imencode(".png", picture)[1].tobytes())
         return self._answer(200, body[: len(body) // 2] if kind == "half" else body)
+
+    def _drip(self, start: bytes) -> None:
+        with contextlib.suppress(OSError):  # the client hangs up, if it is wise
+            self.wfile.write(start)
+            for _ in range(300):
+                self.wfile.write(b"\xff")
+                self.wfile.flush()
+                time.sleep(0.1)
+        self.close_connection = True
 
     def _answer(self, status: int, body: bytes, kind: str = "image/jpeg", **headers: str) -> None:
         self.send_response(status)
@@ -145,9 +194,16 @@ class Answers(http.server.BaseHTTPRequestHandler):
         """Say nothing: pytest's output is for failures."""
 
 
-@pytest.fixture
-def host() -> Iterator[Host]:
+@contextlib.contextmanager
+def serving() -> Iterator[Host]:
+    """A host at work."""
     with Host() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    with serving() as server:
+        yield server

@@ -10,8 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Script, fails_in_one_line
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from landmarks import faces, photos
@@ -28,9 +26,9 @@ def portrait(package: str, file: str) -> Image.Image:
 
 def stage(script: Script, folder: Path, out: Path, *knobs: object) -> subprocess.CompletedProcess[str]:
     rows = [{"id": path.stem, "landmark_id": 1, "status": "ok"} for path in sorted((folder).glob("*.jpg"))]
-    pd.DataFrame(rows).to_csv(out / "download.csv", index=False)
+    pd.DataFrame(rows).to_csv(out / "photos.csv", index=False)
     paths = [out / name for name in ("anonymous", "faces.json", "quarantine.csv", "faces.png")]
-    return script("anonymize", out / "download.csv", folder, "data/demo/world.yaml", *paths, *knobs)
+    return script("anonymize", out / "photos.csv", folder, "data/demo/world.yaml", *paths, *knobs)
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +104,13 @@ def test_no_readable_photo_is_an_error_and_leaves_no_output(script: Script, tmp_
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.jpg").write_bytes(b"no photo")
     fails_in_one_line(stage(script, tmp_path / "in", tmp_path), "none of 1 photos could be examined")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["download.csv", "in"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos.csv", "in"]
 
 
 def test_one_worker_and_two_write_the_same_bytes(
     script: Script, examined: Path, portraits: Path, tmp_path: Path
 ) -> None:
-    rows = examined / "download.csv"
+    rows = examined / "photos.csv"
     paths = [tmp_path / name for name in ("anonymous", "faces.json", "quarantine.csv", "faces.png")]
     done = script("anonymize", rows, portraits, "data/demo/world.yaml", *paths, LANDMARKS_WORKERS="1")
     assert done.returncode == 0
@@ -184,19 +182,3 @@ def test_a_format_whose_turn_nobody_vouches_for_is_refused(tmp_path: Path, kind:
     Image.new("RGB", (40, 40)).save(tmp_path / "p.jpg", kind)
     with pytest.raises(InputError, match=r"p\.jpg: does not decode as a photo"):
         photos.read(tmp_path / "p.jpg")
-    with pytest.raises(InputError, match="not a photo"):
-        photos.check((tmp_path / "p.jpg").read_bytes())
-
-
-@given(st.binary(max_size=200), st.integers(0, 30_000), st.sampled_from(["JPEG", "PNG", "WEBP", "BMP"]))
-@settings(max_examples=60, deadline=None)
-def test_strangers_bytes_are_a_photo_or_a_reason_never_a_crash(noise: bytes, at: int, kind: str) -> None:
-    out = io.BytesIO()
-    Image.new("RGB", (64, 48), (200, 30, 40)).save(out, kind)
-    content = out.getvalue()
-    damaged = content[: at % len(content)] + noise + content[at % len(content) + len(noise) :]
-    try:
-        said = "a photo" if min(photos.check(damaged)) > 0 else "nothing"
-    except InputError as error:
-        said = str(error)
-    assert said in {"a photo", "not a photo", "truncated", "too large"}

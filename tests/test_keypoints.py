@@ -66,7 +66,7 @@ def test_one_worker_and_two_write_the_same_bytes(script: Script, photos: Path, t
         out = [tmp_path / f"{workers}.npz", tmp_path / f"{workers}.png"]
         done = script(
             "keypoints",
-            photos / "download.csv",
+            photos / "photos.csv",
             photos / "images",
             *out,
             "--detector",

@@ -76,7 +76,7 @@ def test_a_photo_uploaded_again_is_a_near_duplicate_and_another_view_is_not() ->
 def test_the_script_counts_what_it_did(script: Script, photos: Path, tmp_path: Path) -> None:
     done = script(
         "split",
-        photos / "download.csv",
+        photos / "photos.csv",
         photos / "images",
         tmp_path / "s.csv",
         tmp_path / "c.json",
@@ -94,7 +94,7 @@ def test_the_script_counts_what_it_did(script: Script, photos: Path, tmp_path: P
 def test_shares_that_leave_nothing_for_training_are_an_error(script: Script, photos: Path, tmp_path: Path) -> None:
     done = script(
         "split",
-        photos / "download.csv",
+        photos / "photos.csv",
         photos / "images",
         tmp_path / "s",
         tmp_path / "c",
@@ -108,7 +108,7 @@ def test_shares_that_leave_nothing_for_training_are_an_error(script: Script, pho
 
 
 def test_a_photo_that_is_in_no_table_is_an_error_that_names_it(script: Script, photos: Path, tmp_path: Path) -> None:
-    rows = pd.read_csv(photos / "download.csv", dtype=str)
+    rows = pd.read_csv(photos / "photos.csv", dtype=str)
     rows[rows["id"] != "p1_00"].to_csv(tmp_path / "d.csv", index=False)
     fails_in_one_line(
         script("split", tmp_path / "d.csv", photos / "images", tmp_path / "s", tmp_path / "c"), "p1_00.jpg"

@@ -15,6 +15,7 @@ from landmarks.errors import InputError
 from landmarks.files import whole
 
 Picture = NDArray[np.uint8]
+Head = tuple[tuple[int, int], int]  # width and height as stored, EXIF orientation
 
 HASH_SIDE = 16  # a hash of 16 x 16 = 256 bits
 MAX_PIXELS = 80_000_000  # more than any camera of the catalogue; a decompression bomb beyond
@@ -24,62 +25,62 @@ REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2,
 TURNS = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1)}
 
 
-def check(content: bytes) -> tuple[int, int]:
-    """Width and height, pixels, of a picture that decodes to its end.
-
-    Raises ``InputError`` saying ``not a photo``, ``truncated`` or ``too large``.
-    """
-    try:
-        picture = Image.open(io.BytesIO(content), formats=FORMATS)
-    except Exception:  # strangers' bytes: Pillow's plugins raise what they like
-        raise InputError("not a photo") from None
-    if picture.width * picture.height > MAX_PIXELS:
-        raise InputError("too large")
-    try:
-        picture.load()
-    except Exception:
-        raise InputError("truncated") from None
-    if cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_REDUCED_COLOR_8) is None:
-        raise InputError("not a photo")  # to OpenCV, which later stages read with
-    return picture.size
-
-
 def read(path: Path, long_side: int = 0) -> Picture:
     """Decode a photo upright (EXIF turn applied): uint8 BGR (height, width, 3).
 
     ``long_side`` above 0 caps the longer side, in pixels; JPEG is then decoded at the smallest sufficient scale.
     Raises ``InputError`` if the file does not decode.
     """
-    (width, height), orientation = _header(path)
+    try:
+        return decode(path.read_bytes(), long_side)
+    except InputError:
+        raise _unreadable(path) from None
+
+
+def decode(content: bytes, long_side: int = 0, head: Head | None = None) -> Picture:
+    """The same for a photo in memory; ``head`` spares a second look at what ``header`` told."""
+    (width, height), orientation = head or header(content)
     ratio = max(width, height) / long_side if long_side else 1
     flags = next((flag for factor, flag in REDUCED if ratio >= factor), cv2.IMREAD_COLOR)
     try:
-        picture = cv2.imread(str(path), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         picture = None
     if picture is None:
-        raise _unreadable(path)
+        raise InputError("does not decode")
     flip, turns = TURNS.get(orientation, (False, 0))  # by hand: OpenCV knows the tag in some formats only
     picture = np.rot90(picture[:, ::-1] if flip else picture, turns)
-    longest = max(picture.shape[:2])
-    if long_side and longest > long_side:
-        scale = long_side / longest
-        size = (max(round(picture.shape[1] * scale), 1), max(round(picture.shape[0] * scale), 1))
+    size = scaled_size(*((height, width) if orientation >= 5 else (width, height)), long_side)
+    if (picture.shape[1], picture.shape[0]) != size:
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(picture, np.uint8)
 
 
-def _header(path: Path) -> tuple[tuple[int, int], int]:
-    """Width and height as stored, and the EXIF orientation."""
+def scaled_size(width: int, height: int, long_side: int) -> tuple[int, int]:
+    """Width and height, pixels, of a photo whose longer side is capped at ``long_side`` (0: not at all)."""
+    scale = min(long_side / max(width, height), 1) if long_side else 1
+    return max(round(width * scale), 1), max(round(height * scale), 1)
+
+
+def header(content: bytes) -> Head:
+    """Width and height as stored, and the EXIF orientation, 1 to 8.
+
+    Raises ``InputError`` saying ``not a photo``, or ``truncated`` where it starts like one.
+    """
     try:
-        with Image.open(path, formats=FORMATS) as header:
-            return header.size, int(header.getexif().get(0x0112, 1))
-    except OSError as error:
-        if error.errno is not None:  # not the photo's fault: no permission, no file
-            raise
-        raise _unreadable(path) from None
+        opened = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Exception:  # strangers' bytes: Pillow's plugins raise what they like
+        raise InputError("truncated" if _short_webp(content) else "not a photo") from None
+    try:
+        orientation = int(opened.getexif().get(0x0112, 1))
     except Exception:
-        raise _unreadable(path) from None
+        raise InputError("truncated") from None
+    return opened.size, orientation if orientation in TURNS else 1
+
+
+def _short_webp(content: bytes) -> bool:
+    """Does it promise more bytes than there are? Pillow opens whole ones only."""
+    return content[8:12] == b"WEBP" and len(content) < int.from_bytes(content[4:8], "little") + 8
 
 
 def _unreadable(path: Path) -> InputError:
@@ -93,8 +94,14 @@ def read_square(path: Path, side: int, crop: bool) -> Picture:
 
     ``crop`` takes the largest square in its middle; else the whole photo is squashed, as in the thesis.
     """
-    size, _ = _header(path)
-    picture = read(path, long_side=side * 2 * max(size) // min(size) if crop else side * 2)
+    content = path.read_bytes()
+    try:
+        head = header(content)
+        (width, height), _ = head
+        enough = side * 2 * max(width, height) // min(width, height) if crop else side * 2
+        picture = decode(content, enough, head)
+    except InputError:
+        raise _unreadable(path) from None
     if crop:
         height, width = picture.shape[:2]
         square = min(height, width)
