@@ -1,5 +1,6 @@
 """Bring in the catalogue: a CSV of (id, url, landmark_id) by path or URL, or the made world's own."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -23,13 +24,13 @@ def main(
         from landmarks import world  # here: a renderer is much to load for who reads a CSV
 
         rows = world.rows(**world.describe(Path(source)))
-        made = pa.table(dict(zip(catalogues.COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
+        columns = map(list, zip(*rows, strict=True))
+        made = pa.table(dict(zip(catalogues.COLUMNS, columns, strict=True))).to_batches()
+        count = catalogues.write(table, catalogues.checked(source, made, lambda: made))
     else:
-        with catalogues.local(source) as path:
-            made = catalogues.read(path)
-    catalogues.check(source, made)
-    catalogues.write(table, made)
-    write_json(counts, {"rows": made.num_rows})
+        with catalogues.local(source) as path, closing(catalogues.batches(path)) as found:
+            count = catalogues.write(table, catalogues.checked(source, found, lambda: catalogues.batches(path)))
+    write_json(counts, {"rows": count})
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
 """Drop the rows that cannot be used."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
-import pyarrow.parquet
 import typer
+from pyarrow import RecordBatch, Table
+from pyarrow.parquet import ParquetWriter
 
 import stage
 from landmarks import catalogues
 from landmarks.errors import InputError
 from landmarks.files import whole, write_json
+
+ROWS = 500_000  # of a row group
 
 
 def main(
@@ -18,13 +22,25 @@ def main(
     counts: Annotated[Path, typer.Argument(help="JSON to write: rows, nulls by column, landmarks")],
 ) -> None:
     """Drop every row with a null in any column: empty, NaN, or the string None that the Kaggle file of 2018 writes."""
-    kept, found = catalogues.clean(catalogues.read(catalogue))
-    if not kept.num_rows:
-        raise InputError(f"{catalogue}: every row has a null; give a catalogue with at least one complete row")
+    found: Counter[str] = Counter()
+    landmarks: set[str] = set()
     with whole(table) as partial:
         # ids and URLs don't repeat: a dictionary of them would only cost time
-        pyarrow.parquet.write_table(kept, partial, use_dictionary=["landmark_id"], compression="lz4")
-    write_json(counts, found)
+        with ParquetWriter(partial, catalogues.SCHEMA, use_dictionary=["landmark_id"], compression="lz4") as writer:
+            held: list[RecordBatch] = []
+            for batch in catalogues.batches(catalogue):
+                kept, numbers = catalogues.clean(batch)
+                found.update(numbers)
+                landmarks.update(kept["landmark_id"].unique().to_pylist())
+                held.append(kept)
+                if sum(map(len, held)) >= ROWS:
+                    writer.write_table(Table.from_batches(held))
+                    held = []
+            if held:
+                writer.write_table(Table.from_batches(held))
+        if not found["kept"]:
+            raise InputError(f"{catalogue}: every row has a null; give a catalogue with at least one complete row")
+    write_json(counts, {**found, "landmarks": len(landmarks)})
 
 
 if __name__ == "__main__":

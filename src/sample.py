@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import pyarrow
-import pyarrow.parquet
 import typer
+from pyarrow.compute import is_in
+from pyarrow.parquet import ParquetFile
 
 import stage
 from landmarks import catalogues, contracts
@@ -24,11 +25,17 @@ def main(
 ) -> None:
     """Sample the same number of photos of each of the commonest landmarks, and an ordered reserve behind them."""
     try:
-        rows = pyarrow.parquet.read_table(clean, columns=list(catalogues.COLUMNS))
-    except (pyarrow.ArrowInvalid, KeyError) as error:
+        with ParquetFile(clean, memory_map=True, read_dictionary=["landmark_id"]) as file:
+            contracts.require(clean, file.schema_arrow.names, catalogues.COLUMNS)
+            column = file.read(columns=["landmark_id"])["landmark_id"].cast("string")
+            landmarks = catalogues.commonest(column, classes, per_class)
+            chosen = pyarrow.array(landmarks)
+            blocks = map(file.read_row_group, range(file.num_row_groups))
+            rows = pyarrow.concat_tables(block.filter(is_in(block["landmark_id"], chosen)) for block in blocks)
+    except pyarrow.ArrowInvalid as error:
         raise InputError(f"{clean}: not a file of the clean stage ({error}); run: dvc repro clean") from None
-    contracts.require(clean, rows.column_names, catalogues.COLUMNS)
-    catalogues.write(table, catalogues.sample(rows, classes, per_class, reserve, seed))
+    drawn = catalogues.sample(rows.cast(catalogues.SCHEMA), landmarks, per_class, reserve, seed)
+    catalogues.write(table, drawn.to_batches())
 
 
 if __name__ == "__main__":

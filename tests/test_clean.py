@@ -33,7 +33,7 @@ def test_a_catalogue_of_nulls_only_is_an_error(script: Script, tmp_path: Path) -
 
 @given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1))
 def test_what_is_kept_has_no_null_and_keeps_its_order(rows: list[tuple[str, str, str]]) -> None:
-    table = pa.table(dict(zip(catalogues.COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
+    table = pa.record_batch([list(column) for column in zip(*rows, strict=True)], catalogues.COLUMNS)
     kept, counts = catalogues.clean(table)
     expected = [tuple(c.strip() for c in row) for row in rows if not {c.strip() for c in row} & set(catalogues.NULLS)]
     assert [tuple(row.values()) for row in kept.to_pylist()] == expected

@@ -32,7 +32,7 @@ STAGES = (
 )
 PLUMBING = {
     f"src/{name}.py"
-    for name in ("stage", "landmarks/errors", "landmarks/files", "landmarks/work", "landmarks/__init__")
+    for name in ("stage", *(f"landmarks/{module}" for module in ("__init__", "errors", "files", "progress", "work")))
 }
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())

@@ -17,7 +17,7 @@ from urllib.parse import urljoin
 import pandas as pd
 import requests
 
-from landmarks import hosts, jpeg, sources, web, work
+from landmarks import hosts, jpeg, progress, sources, web, work
 from landmarks.errors import InputError
 from landmarks.files import whole
 from landmarks.world import SCHEME, WorldAdapter
@@ -342,7 +342,7 @@ class Collection:
         tars = sources.Tars(settings.tars, self.sample["id"] if settings.tars else ())
         with Fetcher(folder, journal, settings, tars) as fetcher:
             first = [row for of_landmark in rows.values() for row in of_landmark if row["reserve"] == "0"]
-            for _ in work.progress(self._photos(fetcher, first, remembered), wanted, "download"):
+            for _ in progress.over(self._photos(fetcher, first, remembered), wanted, "download"):
                 pass
 
     def _photos(

@@ -9,7 +9,7 @@ from typing import Any
 
 import fsspec
 
-from landmarks import web, work
+from landmarks import progress, web
 from landmarks.errors import InputError
 from landmarks.web import FetchError
 
@@ -67,7 +67,7 @@ class Tars:
         self._places: dict[str, tuple[Any, str, str, int, int]] = {}
         missing = set(wanted)
         archives = [file for pattern in patterns for file in _expand(pattern)]
-        for file in work.progress(iter(archives), len(archives), "index", "archive") if archives else ():
+        for file in progress.over(iter(archives), len(archives), "index", "archive") if archives else ():
             if missing:
                 self._index(file, missing)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from typing import TypeVar
 import cv2
 import joblib
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
+from landmarks import progress
 from landmarks.errors import InputError
 
 Item = TypeVar("Item")
@@ -51,7 +50,7 @@ def each(
     Each call gets one thread, so that results don't depend on the number of workers. Memory holds one
     block of results, however slowly they are consumed.
     """
-    yield from progress(_blocks(function, items), len(items), label, unit)
+    yield from progress.over(_blocks(function, items), len(items), label, unit)
 
 
 def _blocks(function: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result | Failure]:
@@ -73,12 +72,6 @@ def sound(results: Generator[Result | Failure]) -> Iterator[Result]:
             results.close()
             raise result.error
         yield result
-
-
-def progress(results: Iterator[Result], total: int, label: str, unit: str = "photo") -> Iterator[Result]:
-    """A progress bar on stderr; a line a tenth where stderr is no terminal."""
-    quiet = not sys.stderr.isatty()
-    return iter(tqdm(results, total=total, desc=label, unit=unit, mininterval=10 if quiet else 0.2, leave=not quiet))
 
 
 def _one(function: Callable[[Item], Result], item: Item) -> Result | Failure:
