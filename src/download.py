@@ -17,6 +17,7 @@ from landmarks.files import write_json
 COLUMNS = [field.name for field in dataclasses.fields(fetching.Answer)]
 TYPES = {name: type(getattr(fetching.Answer("", "", ""), name)) for name in COLUMNS}
 SETTINGS = fetching.Settings()
+SCHEMES, NONE = list(SETTINGS.schemes), list[str]()  # defaults of lists
 
 
 def main(
@@ -30,7 +31,7 @@ def main(
     ] = "",
     schemes: Annotated[
         list[str], typer.Option(help="Schemes that may be asked; besides these: file, s3, gs, abfs")
-    ] = list(SETTINGS.schemes),  # noqa: B006 - typer reads it, nobody writes it
+    ] = SCHEMES,
     loopback: Annotated[bool, typer.Option(help="Ask this machine's own addresses too")] = SETTINGS.loopback,
     robots: Annotated[bool, typer.Option(help="Obey robots.txt")] = SETTINGS.robots,
     per_host: Annotated[int, typer.Option(min=1, help="Requests to one host at a time")] = SETTINGS.per_host,
@@ -45,15 +46,15 @@ def main(
     ] = SETTINGS.seconds,
     redirects: Annotated[int, typer.Option(min=0, help="Redirects followed")] = SETTINGS.redirects,
     megabytes: Annotated[float, typer.Option(min=0.001, help="Largest answer accepted")] = SETTINGS.megabytes,
-    megapixels: Annotated[float, typer.Option(min=0.001, help="Largest photo accepted")] = SETTINGS.megapixels,
+    megapixels: Annotated[float, typer.Option(min=0.001, max=80, help="Largest photo accepted")] = SETTINGS.megapixels,
     long_side: Annotated[int, typer.Option(min=0, help="Cap on a photo's longer side, pixels; 0: as it comes")] = 0,
     thumbnail: Annotated[
         int, typer.Option(min=0, help="Width, pixels, asked where a host makes thumbnails (Wikimedia); 0: the original")
     ] = SETTINGS.thumbnail,
     archives: Annotated[
         list[str], typer.Option(help="Where expired photos are looked for: addresses with {url} in them")
-    ] = [],  # noqa: B006
-    tars: Annotated[list[str], typer.Option(help="TAR archives with <id>.jpg in them, read before any URL")] = [],  # noqa: B006
+    ] = NONE,
+    tars: Annotated[list[str], typer.Option(help="TAR archives with <id>.jpg in them, read before any URL")] = NONE,
 ) -> None:
     """Fetch the sample; each expired photo is replaced by the next of its landmark's reserve while that lasts.
 
@@ -74,7 +75,7 @@ def main(
         collection.collect(images, journal, _earlier(table), settings)
         collection.prune(images)
     except KeyboardInterrupt:
-        answers = collection.result()
+        answers = collection.so_far()
         _write(table, answers)
         fine = sum(answer.status == "ok" for answer in answers)
         print(f"download: interrupted with {fine} photos there; the same command goes on from here", file=sys.stderr)
@@ -98,7 +99,9 @@ def _check(settings: fetching.Settings, rows: pd.DataFrame) -> None:
     for address in settings.archives:
         if "{url}" not in address:
             raise InputError(f"download.archives: {address!r} has no {{url}} in it, where the photo's address goes")
-    wikimedia = rows["url"].str.contains(f"//{hosts.WIKIMEDIA}/", regex=False).any()
+    if not settings.contact.isascii() or not settings.contact.isprintable():
+        raise InputError(f"download.contact: {settings.contact!r} cannot be sent in a header; use plain letters")
+    wikimedia = (rows["url"].map(hosts.host_of) == hosts.WIKIMEDIA).any()
     if wikimedia and not settings.contact:
         raise InputError(
             f"{hosts.WIKIMEDIA} asks robots for a contact: set download.contact in params.yaml to a mail address or page of yours"
@@ -157,7 +160,9 @@ def _require_photos(answers: list[fetching.Answer], landmarks: list[str], journa
     fine = {a.landmark_id for a in answers if a.status == "ok"}
     for landmark in landmarks:
         if landmark not in fine:
-            first = next(a for a in answers if a.landmark_id == landmark)
+            first = next((a for a in answers if a.landmark_id == landmark), None)
+            if not first:
+                continue  # it has a reserve and nothing to replace
             fetching.close(journal, None)
             raise InputError(
                 f"landmark {landmark}: none of its URLs gave a photo (the first, {first.asked}: {first.status}); "

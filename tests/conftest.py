@@ -87,6 +87,7 @@ class Host(http.server.ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.active = self.peak = 0  # requests at a time
         self.robots = (404, "")
+        self.always = 0  # the code of every answer, 0: as asked
         self.body = b""  # of /body
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -115,10 +116,17 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
     def _play(self) -> None:
         if self.path == "/robots.txt":
-            return self._answer(self.server.robots[0], self.server.robots[1].encode(), "text/plain")
+            code, text = self.server.robots
+            return (
+                self._answer(code, b"", Location=text)
+                if code == 302
+                else self._answer(code, text.encode(), "text/plain")
+            )
         with self.server.lock:
             self.server.asked[self.path] += 1
             first = self.server.asked[self.path] == 1
+        if self.server.always:
+            return self._answer(self.server.always, b"no", Retry_After="0")
         kind, _, name = self.path.strip("/").partition("/")
         landmark, _, view = name.partition("?")[0].removesuffix(".jpg").partition("-")
         codes = {"gone": 410, "missing": 404, "refused": 403, "teapot": 418}
@@ -143,6 +151,24 @@ class Answers(http.server.BaseHTTPRequestHandler):
         if kind == "to":  # /to/<scheme>/<rest>
             scheme, _, rest = name.partition("/")
             return self._answer(302, b"", Location=f"{scheme}://{rest}")
+        if kind == "later":  # at a date that no calendar has
+            return self._answer(503, b"later", Retry_After="Mon, 01 Jan 99999999999 00:00:00 GMT")
+        if kind == "chunks":  # says 5 bytes, and then a chunk of more than there is
+            self.wfile.write(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n7fffffffffffff\r\nab"
+            )
+            self.close_connection = True
+            return None
+        if kind == "endless":  # in chunks, for as long as anybody reads
+            with contextlib.suppress(OSError):
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n")
+                while True:
+                    self.wfile.write(b"10000\r\n" + bytes(65536) + b"\r\n")
+            self.close_connection = True
+            return None
+        if kind == "accent":
+            self.wfile.write("HTTP/1.1 302 x\r\nLocation: /photo/1-1.jpg?é\r\nContent-Length: 0\r\n\r\n".encode())
+            return None
         if kind == "body":
             return self._answer(200, self.server.body)
         if kind in ("drip", "slow"):  # a byte now and then, of the head or of the body, for ever

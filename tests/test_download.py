@@ -87,11 +87,12 @@ def test_each_fault_of_the_web_has_its_status_and_costs_no_more_requests_than_it
     script: Script, host: Host, tmp_path: Path
 ) -> None:
     kinds = {
-        "photo": ("ok", 3), "moved": ("ok", 1), "busy": ("ok", 2), "unavailable": ("ok", 2), "png": ("ok", 1),
+        "photo": ("ok", 4), "moved": ("ok", 1), "busy": ("ok", 2), "unavailable": ("ok", 2), "png": ("ok", 1),
         "gone": ("gone", 1), "missing": ("gone", 1), "refused": ("refused", 1), "teapot": ("unexpected answer", 1),
         "html": ("html", 1), "pdf": ("mislabelled", 1), "half": ("truncated", 1), "cut": ("truncated", 2),
         "broken": ("server error", 2), "loop": ("redirect loop", 1), "far": ("too many redirects", 6), "noai": ("opted out", 1),
         "slow": ("too slow", 1), "drip": ("too slow", 1), "huge": ("too large", 1), "garbage": ("truncated", 2),
+        "later": ("server error", 2), "chunks": ("truncated", 2), "endless": ("too large", 1), "accent": ("ok", 1),
     }  # fmt: skip
     rows = [(kind, f"{host.url}/{kind}/1-{n}.jpg", 1, 0) for n, kind in enumerate(kinds)]
     others = {
@@ -99,6 +100,7 @@ def test_each_fault_of_the_web_has_its_status_and_costs_no_more_requests_than_it
         "file": ("/etc/hostname", "scheme not allowed"), "away": (f"{host.url}/to/file//etc/hostname", "scheme not allowed"),
         "inward": (f"{host.url}/to/http/10.0.0.1/x.jpg", "private address"), "odd": ("http://[x/y", "bad url"),
         "password": ("http://a:b@127.0.0.1/x", "bad url"), "paper": (f"{host.url}/pdf/honest.pdf", "not a photo"),
+        "tar": ("tar://x", "scheme not allowed"), "far_away": ("http://example.invalid./x.jpg", "unreachable"),
         "hop": (f"{host.url}/to/{host.url.replace('://', '/')}/photo/2-1.jpg", "ok"),
     }  # fmt: skip
     rows += [(name, url, 1, 0) for name, (url, _) in others.items()]
@@ -289,6 +291,24 @@ def test_retry_after_holds_for_the_whole_host(host: Host, tmp_path: Path) -> Non
     assert len(moments) == 8
 
 
+def test_retry_after_holds_though_other_hosts_keep_everybody_busy(host: Host, tmp_path: Path) -> None:
+    with serving() as other:
+        rows = [("w", f"{host.url}/wait/1-2", 1, 0)]
+        rows += [(f"p{n}", f"{host.url}/photo/1-{n}.jpg", 1, 0) for n in range(3)]
+        rows += [(f"q{n}", f"{other.url}/slowly/2-{n}.jpg", 2, 0) for n in range(8)]
+        collect(tmp_path, rows, connections=2, per_host=2, robots=False)
+    asked = [(moment, path) for moment, path, _ in host.log]
+    after = [moment for moment, path in asked if moment > asked[0][0] + 0.3]  # what was under way when it answered
+    assert min(after) - asked[0][0] >= 1.9
+
+
+def test_a_host_that_never_stops_being_busy_is_left_alone(host: Host, tmp_path: Path) -> None:
+    rows = [(f"w{n}", f"{host.url}/broken/{n}?429", 1, 0) for n in range(40)]
+    host.always = 429
+    assert set(collect(tmp_path, rows, attempts=2, per_host=1).values()) == {"busy"}
+    assert host.asked.total() <= 2 * fetching.HOPE + 2
+
+
 def test_a_host_that_asks_for_an_hour_is_left_alone(host: Host, tmp_path: Path) -> None:
     rows = [("w", f"{host.url}/wait/1-3600", 1, 0), ("p", f"{host.url}/photo/1-1.jpg", 1, 0), ("d", "demo://7/photo/1/1.jpg", 1, 0)]  # fmt: skip
     assert collect(tmp_path, rows, per_host=1) == {"w": "busy", "p": "busy", "d": "ok"}
@@ -336,6 +356,8 @@ def test_bytes_a_second_are_bounded_over_all_connections(host: Host, tmp_path: P
         ((403, ""), "ok"),
         ((404, ""), "ok"),
         ((503, ""), "server error"),
+        ((302, "http://["), "bad url"),
+        ((302, "/robots.txt"), "ok"),
     ],
 )
 def test_robots_txt_is_obeyed(host: Host, tmp_path: Path, robots: tuple[int, str], status: str) -> None:
@@ -396,7 +418,7 @@ def test_wikimedia_is_asked_two_requests_at_a_time() -> None:
 @pytest.mark.parametrize(
     ("header", "out"),
     [("noai", True), ("noindex, NoImageAI", True), ("landmarks: noai", True), ("otherbot: noai", False),
-     ("otherbot: noindex, noai", False), ("noindex", False), ("", False)],
+     ("otherbot: noindex, noai", True), ("max-image-preview:large, noai", True), ("unavailable_after: 25 Jun 2030 15:00:00 PST, noai", True), ("noindex", False), ("", False)],
 )  # fmt: skip
 def test_an_opt_out_counts_if_it_is_for_us(header: str, out: bool) -> None:
     assert hosts.opts_out(header) is out
@@ -409,7 +431,7 @@ def test_an_opt_out_counts_if_it_is_for_us(header: str, out: bool) -> None:
     "address",
     ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.1", "224.0.0.1",
      "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%1", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
-     "2002:7f00:1::", "64:ff9b::7f00:1", "2001:0:1::1"],
+     "2002:7f00:1::", "64:ff9b::7f00:1", "2001:0:1::1", "fec0::1", "::7f00:1", "::ffff:0:7f00:1", "64:ff9b:1::7f00:1"],
 )  # fmt: skip
 def test_an_address_inside_is_refused(address: str) -> None:
     with pytest.raises(web.FetchError, match="private address"):
@@ -542,6 +564,22 @@ def test_ctrl_c_leaves_a_valid_part_of_the_result_and_says_how_to_go_on(
     assert len(photos(tmp_path)) == 30
     assert max(host.asked.values()) <= 2
     assert host.asked.total() <= 36 + 2 + 1  # those in flight, and one that answered meanwhile
+
+
+def test_ctrl_c_keeps_what_an_earlier_run_knew(script: Script, host: Host, tmp_path: Path) -> None:
+    rows = [(f"p{n}", f"{host.url}/photo/1-{n}.jpg", 1, 0) for n in range(6)]
+    assert fetch(script, tmp_path, rows).returncode == 0
+    sample(tmp_path, [("s", f"{host.url}/slow/1-1.jpg", 0, 0), *rows])
+    run = start(tmp_path, LANDMARKS_RETRY="1")
+    while not host.asked["/slow/1-1.jpg"]:
+        assert run.poll() is None
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=30)
+    assert run.returncode == 130
+    host.asked.clear()
+    assert fetch(script, tmp_path, rows).returncode == 0
+    assert not host.asked
 
 
 @pytest.mark.slow

@@ -134,6 +134,48 @@ def test_what_is_no_photo_is_named_for_what_it_is(content: bytes, label: str, st
     assert str(raised.value) == status
 
 
+def test_a_jpeg_is_taken_apart_without_trust() -> None:
+    content = saved("JPEG")
+    frame = content.index(b"\xff\xc0")
+    small = b"\xff\xc0\x00\x0b\x08\x00\x08\x00\x08\x01\x01\x11\x00"
+    hostile = {
+        "a second, smaller frame before the end": content[:-2] + small + content[-2:],
+        "a flood of starts": b"\xff\xd8" * 2_000_000 + content,
+        "words in a segment that no photo needs": content[:frame] + b"\xff\xdc\x00\x10" + SECRET[:14] + content[frame:],
+    }
+    for what, damaged in hostile.items():
+        with pytest.raises(InputError, match=r"truncated|mislabelled"):
+            raise AssertionError(what, jpeg.keep(damaged, "image/jpeg").width)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+def test_a_picture_longer_than_a_jpeg_can_be_is_too_large(kind: str) -> None:
+    with pytest.raises(InputError, match="too large"):
+        jpeg.keep(saved(kind, Image.new("RGB", (70_000, 4))))
+
+
+def test_a_png_whose_chunk_claims_gigabytes_costs_none() -> None:
+    import resource
+
+    content = saved("PNG", Image.new("RGB", (64, 48)))
+    at = content.index(b"IDAT") - 4
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert outcome(content[:at] + b"\x90\0\0\0" + content[at + 4 :], 0) in ("a photo", "truncated")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
+
+
+@pytest.mark.parametrize("mode", ["I;16", "L", "LA", "P", "RGBA", "1"])
+def test_every_mode_of_a_png_becomes_a_photo(mode: str) -> None:
+    picture = (
+        Image.new("I;16", (64, 48), 40_000)
+        if mode == "I;16"
+        else Image.new("RGB", (64, 48), (150, 150, 150)).convert(mode)
+    )
+    kept = decoded(jpeg.keep(saved("PNG", picture)).content)
+    assert kept.shape == (48, 64, 3)
+    assert mode == "1" or abs(float(kept.mean()) - 153) < 6
+
+
 def test_too_many_pixels_are_refused_before_any_is_decoded() -> None:
     for kind in ("JPEG", "PNG"):
         with pytest.raises(InputError, match="too large"):

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
 
 import pandas as pd
 import requests
@@ -171,8 +170,8 @@ class Fetcher:
             if host.left_alone:
                 raise web.FetchError(host.left_alone)
             reply = self._reply(host, task)
-            host.failures = 0 if host.open else host.failures
             status, wait = self._judge(reply), Wait(host.owes(len(reply.content)))
+            host.failures = 0 if host.open and status != "busy" else host.failures
         except web.FetchError as failed:
             status = str(failed)
         took = 0.0 if task.url.startswith(SCHEME) else time.monotonic() - begin
@@ -197,7 +196,7 @@ class Fetcher:
         task.attempt, task.spent = task.attempt + 1, 0.0
         pause = hosts.pause(reply.headers.get("Retry-After", ""), task.attempt - 1)
         for_all = status in ("busy", "unreachable") or "Retry-After" in reply.headers
-        if status == "unreachable" or not host.open:
+        if status in ("busy", "unreachable") or not host.open:
             host.failures += 1
         hope = self.settings.attempts * (HOPE if host.open else 1)
         if host.failures >= hope or (for_all and pause > hosts.PATIENCE):
@@ -208,13 +207,15 @@ class Fetcher:
 
     def _reply(self, host: hosts.Host[Task], task: Task) -> web.Reply:
         settings, scheme = self.settings, sources.scheme_of(task.url)
-        if scheme == "tar":
+        if task.candidates[0][0] == "tar":
             task.url, content = self.tars.read(task.row["id"], settings.megabytes)
             return web.Reply(200, NOTHING.headers, content)
         if scheme not in settings.schemes:
             raise web.FetchError("bad url" if scheme == "bad" else "scheme not allowed")
         if scheme not in WEB:
-            return web.Reply(200, NOTHING.headers, sources.read(task.url, settings.megabytes))
+            content = sources.read(task.url, settings.megabytes)
+            host.open = True
+            return web.Reply(200, NOTHING.headers, content)
         if settings.robots and scheme != "demo":
             trouble = self._robots(host, task.url)
             if trouble:
@@ -231,16 +232,18 @@ class Fetcher:
         scheme = sources.scheme_of(url)
         with host.reading:
             if scheme not in host.rules and not host.left_alone:
-                reply, address = NOTHING, urljoin(url, "/robots.txt")
+                reply, address = NOTHING, web.join(url, "/robots.txt")
+                end = time.monotonic() + self.settings.seconds
                 for _ in range(self.settings.redirects + 1):
                     try:
-                        reply = web.get(self._session, address, self.settings.seconds, self.settings.megabytes)
+                        left = max(end - time.monotonic(), 0.001)
+                        reply = web.get(self._session, address, left, self.settings.megabytes)
+                        address = web.join(address, reply.location)
                     except web.FetchError as failed:
                         host.left_alone = "" if str(failed) in AGAIN else str(failed)
                         raise
                     if not reply.location:
                         break
-                    address = urljoin(address, reply.location)
                 if reply.code == 429 or reply.code >= 500:
                     return reply
                 host.learn(scheme, reply.code, reply.content)
@@ -268,14 +271,15 @@ class Fetcher:
         if len(task.seen) > self.settings.redirects:
             return "too many redirects"
         try:
-            task.url = urljoin(task.url, location)
-            if task.url in task.seen:
-                return "redirect loop"
-            if sources.scheme_of(task.url) not in {"http", "https", sources.scheme_of(task.candidates[0][1])}:
-                return "scheme not allowed"
-        except ValueError:
-            return "bad url"
-        return ""
+            task.url = web.join(task.url, location)
+        except web.FetchError as failed:
+            return str(failed)
+        if task.url in task.seen:
+            return "redirect loop"
+        if sources.scheme_of(task.url) not in {"http", "https", sources.scheme_of(task.candidates[0][1])}:
+            return "scheme not allowed"
+        known = self.settings.contact or hosts.host_of(task.url) != hosts.WIKIMEDIA
+        return "" if known else "disallowed"
 
     def _keep(self, task: Task, reply: web.Reply) -> Answer:
         settings, label = self.settings, reply.headers.get("Content-Type", "")
@@ -324,6 +328,7 @@ class Collection:
     sample: pd.DataFrame  # columns as in SAMPLE
     answers: dict[str, Answer] = field(default_factory=dict)
     reserves: dict[str, list[dict[str, str]]] = field(default_factory=dict)  # of each landmark, the next one last
+    remembered: dict[tuple[str, str], Answer] = field(default_factory=dict)  # by id and address, of earlier runs
 
     def collect(self, folder: Path, journal: Path, known: list[Answer], settings: Settings) -> None:
         """Fetch into ``folder`` what is not there yet. ``known`` are answers of an earlier, finished run.
@@ -333,7 +338,8 @@ class Collection:
         failed, unless the environment variable LANDMARKS_RETRY says so.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        remembered = {(a.id, a.asked): a for a in _remember(known, journal, settings)}
+        self.remembered = {(a.id, a.asked): a for a in known}  # until we know better: Ctrl-C may come any time
+        self.remembered = {(a.id, a.asked): a for a in _remember(known, journal, settings)}
         rows: dict[str, list[dict[str, str]]] = {}
         for row in zip(*(self.sample[name] for name in SAMPLE), strict=True):
             rows.setdefault(row[SAMPLE.index("landmark_id")], []).append(dict(zip(SAMPLE, row, strict=True)))
@@ -342,18 +348,16 @@ class Collection:
         tars = sources.Tars(settings.tars, self.sample["id"] if settings.tars else ())
         with Fetcher(folder, journal, settings, tars) as fetcher:
             first = [row for of_landmark in rows.values() for row in of_landmark if row["reserve"] == "0"]
-            for _ in progress.over(self._photos(fetcher, first, remembered), wanted, "download"):
+            for _ in progress.over(self._photos(fetcher, first), wanted, "download"):
                 pass
 
-    def _photos(
-        self, fetcher: Fetcher, rows: list[dict[str, str]], remembered: dict[tuple[str, str], Answer]
-    ) -> Iterator[Answer]:
+    def _photos(self, fetcher: Fetcher, rows: list[dict[str, str]]) -> Iterator[Answer]:
         """Yield every photo as it is there, asking for the next of the reserve at every failure."""
         under_way = 0
         while rows or under_way:
             failed: list[str] = []
             for row in rows:
-                answer = remembered.get((row["id"], row["url"]))
+                answer = self.remembered.get((row["id"], row["url"]))
                 if answer and (answer.status != "ok" or _kept(fetcher, answer)):
                     answer = dataclasses.replace(answer, landmark_id=row["landmark_id"], same_as="", replaces="")
                     self.answers[answer.id] = answer
@@ -397,6 +401,11 @@ class Collection:
                 )
             result.append(answer)
         return result
+
+    def so_far(self) -> list[Answer]:
+        """All that is known when a run is broken off: what this run learnt, and what earlier ones did."""
+        answers = {(a.id, a.asked): a for a in self.answers.values()}
+        return list({**self.remembered, **answers}.values())
 
     def prune(self, folder: Path) -> None:
         """Remove from ``folder`` what is not part of the result."""

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from landmarks import descriptors
+from landmarks import descriptors, photos
 from landmarks.files import whole
 
 Picture = NDArray[np.uint8]
@@ -48,6 +48,22 @@ def before_and_after(
     for row, (picture, found) in zip(grid, shown, strict=False):
         _show(row[0], picture, f"a made photo, before: {len(found)} face{'s' * (len(found) > 1)} found")
         _show(row[1], obscure(picture, found), "after")
+    _save(path, figure, dpi=75)
+
+
+def least_certain(path: Path, folder: Path, passed: dict[str, Any], count: int = 24, side: int = 96) -> None:
+    """The faces with the lowest scores, for a person to look over: as they were obscured, never as they were."""
+    known = [(face["score"], photo, face) for photo, record in passed.items() for face in record["faces"]]
+    figure = Figure(figsize=(9, 6.4), layout="constrained")
+    figure.suptitle("No face was found" if not known else "The least certain faces, obscured: score and photo")
+    for place, (score, photo, face) in enumerate(sorted(known, key=lambda one: one[:2])[:count]):
+        picture = photos.read(folder / f"{photo}.jpg")
+        wide, high = face["w"], face["h"]
+        top, left = max(face["y"] - high, 0), max(face["x"] - wide, 0)
+        crop = picture[top : face["y"] + 2 * high, left : face["x"] + 2 * wide]
+        if crop.size:
+            crop = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
+            _show(figure.add_subplot(4, 6, place + 1), crop, f"{score:.2f} {photo[:12]}")
     _save(path, figure, dpi=75)
 
 

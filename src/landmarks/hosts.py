@@ -117,12 +117,10 @@ def host_of(url: str) -> str:
 
 
 def opts_out(header: str) -> bool:
-    """Does an ``X-Robots-Tag`` forbid learning from the picture? A directive may name the robot that it is for."""
-    robot = ""
+    """Does an ``X-Robots-Tag`` forbid learning from the picture? In doubt it does: only ``otherbot: noai`` is for others."""
     for part in header.lower().split(","):
-        name, colon, directive = part.rpartition(":")
-        robot = name.strip() if colon else robot
-        if directive.strip() in OPT_OUT and robot in ("", ROBOT):
+        robot, _, directive = part.rpartition(":")
+        if directive.strip() in OPT_OUT and robot.strip() in ("", ROBOT):
             return True
     return False
 
@@ -134,8 +132,8 @@ def pause(retry_after: str, attempt: int) -> float:
     try:
         date = email.utils.parsedate_to_datetime(retry_after)
         return max(date.timestamp() - time.time(), 0.0)
-    except (TypeError, ValueError):
-        return 2.0**attempt * random.uniform(0.5, 1.5)
+    except (TypeError, ValueError, OverflowError):
+        return min(2.0**attempt * random.uniform(0.5, 1.5), PATIENCE)
 
 
 class Queue(Generic[Task]):
@@ -172,6 +170,8 @@ class Queue(Generic[Task]):
                 if self._ready:
                     host = self._ready.popleft()
                     host.queued = False
+                    if host.paused > time.monotonic() and not host.left_alone:
+                        continue  # since it was lined up it asked for a rest, at whose end it is lined up again
                     host.active += 1
                     task = host.waiting.popleft()
                     self._offer(host)

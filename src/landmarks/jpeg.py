@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 
 import cv2
@@ -13,13 +12,24 @@ from PIL import Image
 from landmarks import photos
 from landmarks.errors import InputError
 
+LONGEST = 65_500  # pixels a side that a JPEG can have
 QUALITY = 95  # of what has to be encoded again: a turned, a scaled, a PNG
 # What ends a scan when it follows 0xFF: anything but a stuffed zero, a restart or a fill byte
 ENDS_SCAN = np.array([byte not in (0x00, *range(0xD0, 0xD8), 0xFF) for byte in range(256)])
 FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive: what every decoder reads
 OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
-ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length
 START_OF_SCAN, END, APP0, APP1, APP14, APP15, COMMENT = 0xDA, 0xD9, 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
+HUFFMAN, QUANTISATION, RESTART = 0xC4, 0xDB, 0xDD
+DRAWN = (
+    *FRAMES,
+    *OTHER_FRAMES,
+    HUFFMAN,
+    0xCC,
+    QUANTISATION,
+    RESTART,
+    START_OF_SCAN,
+    END,
+)  # what a picture is drawn from
 SIGNATURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"RIFF": "WEBP", b"BM": "BMP"}
 
 
@@ -61,11 +71,11 @@ def keep(content: bytes, label: str = "", long_side: int = 0, max_pixels: int = 
         parts = _take_apart(content)
         head = (parts.width, parts.height), parts.orientation
     elif kind:
-        head = _header(content, label)
+        head = _header(content, label, max_pixels)
     else:
         raise InputError(_stranger(content, label))
     (width, height), orientation = head
-    if width * height > max_pixels:
+    if width * height > max_pixels or max(width, height) > LONGEST:
         raise InputError("too large")
     if orientation >= 5:
         width, height = height, width
@@ -73,12 +83,10 @@ def keep(content: bytes, label: str = "", long_side: int = 0, max_pixels: int = 
     if kind == "JPEG" and small and orientation == 1 and parts.frame in FRAMES and parts.precision == 8:
         bare = sum(map(len, parts.kept)) == len(content)
         return Photo(content if bare else b"".join(parts.kept), width, height, width, height, kind)
-    if kind != "JPEG":
-        _require_whole(content)
     try:
         picture = photos.decode(content, long_side, head)
     except InputError:
-        raise InputError(_stranger(content, label)) from None
+        raise InputError(_stranger(content, label) if kind == "JPEG" else "truncated") from None
     encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
     return Photo(encoded, picture.shape[1], picture.shape[0], width, height, kind)
 
@@ -100,11 +108,12 @@ def _take_apart(content: bytes) -> _Parts:
         if marker == 0xFF:  # a fill byte
             at += 1
             continue
+        if marker not in DRAWN and not APP0 <= marker <= APP15 and marker != COMMENT:
+            raise InputError("truncated")  # nothing that belongs between scans
         if marker == END:
             parts.kept.append(view[at : at + 2])
             break
-        length = 0 if marker in ALONE else int.from_bytes(content[at + 2 : at + 4], "big")
-        end = at + 2 + length
+        end = at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")
         if len(content) < end:
             raise InputError("truncated")
         _note(parts, marker, content[at + 4 : min(end, at + 20)], view[at + 4 : end])
@@ -130,7 +139,7 @@ def _markers(content: bytes) -> NDArray[np.intp]:
 
 def _note(parts: _Parts, marker: int, start: bytes, segment: memoryview) -> None:
     if marker in FRAMES or marker in OTHER_FRAMES:
-        if len(start) < 6 or start[5] not in (1, 3, 4) or len(segment) != 6 + 3 * start[5]:
+        if parts.frame or len(start) < 6 or start[5] not in (1, 3, 4) or len(segment) != 6 + 3 * start[5]:
             raise InputError("truncated")
         parts.frame, parts.precision = marker, start[0]
         parts.height, parts.width = int.from_bytes(start[1:3], "big"), int.from_bytes(start[3:5], "big")
@@ -154,22 +163,14 @@ def _draws(marker: int, segment: memoryview) -> bool:
         return bytes(segment[:5]) == b"JFIF\0" and len(segment) == 14  # longer: it carries a thumbnail
     if marker == APP14:
         return bytes(segment[:5]) == b"Adobe" and len(segment) == 12
-    return not (APP0 < marker <= APP15 or marker == COMMENT)
+    return marker in DRAWN
 
 
-def _header(content: bytes, label: str) -> photos.Head:
+def _header(content: bytes, label: str, max_pixels: int) -> photos.Head:
     try:
-        return photos.header(content)
+        return photos.header(content, max_pixels)
     except InputError as error:
-        raise error if str(error) == "truncated" else InputError(_stranger(content, label)) from None
-
-
-def _require_whole(content: bytes) -> None:
-    try:
-        with Image.open(io.BytesIO(content), formats=photos.FORMATS) as picture:
-            picture.load()
-    except Exception:  # strangers' bytes: Pillow's plugins raise what they like
-        raise InputError("truncated") from None
+        raise error if str(error) != "not a photo" else InputError(_stranger(content, label)) from None
 
 
 def _stranger(content: bytes, label: str) -> str:

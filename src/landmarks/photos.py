@@ -19,7 +19,9 @@ Head = tuple[tuple[int, int], int]  # width and height as stored, EXIF orientati
 
 HASH_SIDE = 16  # a hash of 16 x 16 = 256 bits
 MAX_PIXELS = 80_000_000  # more than any camera of the catalogue; a decompression bomb beyond
+JPEG = b"\xff\xd8\xff"
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # what both libraries read, and nothing that starts another program
+Image.MAX_IMAGE_PIXELS = None  # each header is held against MAX_PIXELS here; Pillow would print its own warning
 REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 # EXIF orientation: mirror first?, then how many quarter turns against the clock
 TURNS = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1)}
@@ -40,12 +42,17 @@ def read(path: Path, long_side: int = 0) -> Picture:
 def decode(content: bytes, long_side: int = 0, head: Head | None = None) -> Picture:
     """The same for a photo in memory; ``head`` spares a second look at what ``header`` told."""
     (width, height), orientation = head or header(content)
+    if width * height > MAX_PIXELS:
+        raise InputError("too large")
     ratio = max(width, height) / long_side if long_side else 1
     flags = next((flag for factor, flag in REDUCED if ratio >= factor), cv2.IMREAD_COLOR)
-    try:
-        picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        picture = None
+    if content.startswith(JPEG):
+        try:
+            picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        except cv2.error:
+            picture = None
+    else:
+        picture = _decode_other(content)
     if picture is None:
         raise InputError("does not decode")
     flip, turns = TURNS.get(orientation, (False, 0))  # by hand: OpenCV knows the tag in some formats only
@@ -56,21 +63,34 @@ def decode(content: bytes, long_side: int = 0, head: Head | None = None) -> Pict
     return np.ascontiguousarray(picture, np.uint8)
 
 
+def _decode_other(content: bytes) -> Picture | None:
+    """PNG, WebP, BMP: OpenCV would believe whatever length a chunk claims, and take a cut file for a whole one."""
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+            deep = opened.mode.startswith("I")  # 16 bits a pixel, grey
+            picture = np.asarray(opened, np.uint32) >> 8 if deep else np.asarray(opened.convert("RGB"))
+    except Exception:  # strangers' bytes: Pillow's plugins raise what they like
+        return None
+    return np.asarray(np.dstack([picture] * 3) if deep else picture[..., ::-1], np.uint8)
+
+
 def scaled_size(width: int, height: int, long_side: int) -> tuple[int, int]:
     """Width and height, pixels, of a photo whose longer side is capped at ``long_side`` (0: not at all)."""
     scale = min(long_side / max(width, height), 1) if long_side else 1
     return max(round(width * scale), 1), max(round(height * scale), 1)
 
 
-def header(content: bytes) -> Head:
+def header(content: bytes, max_pixels: int = MAX_PIXELS) -> Head:
     """Width and height as stored, and the EXIF orientation, 1 to 8.
 
-    Raises ``InputError`` saying ``not a photo``, or ``truncated`` where it starts like one.
+    Raises ``InputError`` saying ``not a photo``, ``too large``, or ``truncated`` where it starts like one.
     """
     try:
         opened = Image.open(io.BytesIO(content), formats=FORMATS)
     except Exception:  # strangers' bytes: Pillow's plugins raise what they like
         raise InputError("truncated" if _short_webp(content) else "not a photo") from None
+    if opened.width * opened.height > max_pixels:
+        raise InputError("too large")  # before the EXIF is asked for: in a PNG that decodes all of it
     try:
         orientation = int(opened.getexif().get(0x0112, 1))
     except Exception:

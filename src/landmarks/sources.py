@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
@@ -13,6 +13,7 @@ from landmarks import progress, web
 from landmarks.errors import InputError
 from landmarks.web import FetchError
 
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 EXTRAS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
 
 
@@ -37,6 +38,8 @@ def read(url: str, megabytes: float) -> bytes:
     if "::" in url:
         raise FetchError("bad url")  # to fsspec a chain of file systems; a table of photos has no need of it
     cap = int(megabytes * 1e6)
+    if scheme_of(url) == "file" and not Path(url.removeprefix("file://")).is_file():
+        raise FetchError("gone")  # or a pipe, which might never end
     try:
         with fsspec.open(url, "rb") as file:
             content = file.read(cap + 1)
@@ -89,8 +92,8 @@ class Tars:
         try:
             with file as opened, tarfile.open(fileobj=opened, mode="r:") as archive:
                 for member in archive:
-                    photo = PurePosixPath(member.name).stem
-                    if member.isreg() and photo in missing:
+                    photo, ending = PurePosixPath(member.name).stem, PurePosixPath(member.name).suffix.lower()
+                    if member.isreg() and photo in missing and ending in ENDINGS:
                         self._places[photo] = (file.fs, file.path, member.name, member.offset_data, member.size)
                         missing.remove(photo)
                     archive.members = []  # type: ignore[attr-defined] # a list that would only grow

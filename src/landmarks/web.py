@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 import urllib3
@@ -24,8 +24,12 @@ from landmarks.errors import InputError
 CONNECT = 10.0  # seconds until a host must have accepted a connection
 CHUNK = 1 << 16
 BAD = urlsplit("bad:")
-# What a public name may not lead to, beyond ipaddress' own judgement: addresses that carry an IPv4 address inside
-TUNNELS = (ipaddress.ip_network("2002::/16"), ipaddress.ip_network("2001::/32"), ipaddress.ip_network("64:ff9b::/96"))
+# What a public name may not lead to, beyond ipaddress' own judgement: old site-local addresses, and those that carry an
+# IPv4 address inside (compatible, translated, NAT64, Teredo, 6to4)
+CLOSED = tuple(
+    ipaddress.ip_network(network)
+    for network in ("fec0::/10", "::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")
+)
 
 
 class FetchError(InputError):
@@ -43,7 +47,11 @@ class Reply:
     @property
     def location(self) -> str:
         """Where a redirect leads, as the host wrote it; empty if this is none."""
-        return self.headers.get("Location", "") if self.code in (301, 302, 303, 307, 308) else ""
+        raw = self.headers.get("Location", "") if self.code in (301, 302, 303, 307, 308) else ""
+        try:
+            return raw.encode("latin-1").decode()  # what http.client reads byte by byte is UTF-8 to most hosts
+        except UnicodeError:
+            return raw
 
 
 def session(user_agent: str, connections: int, loopback: bool) -> requests.Session:
@@ -67,6 +75,14 @@ def split(url: str) -> SplitResult:
         return parts if parts.port != 0 else BAD
     except ValueError:
         return BAD
+
+
+def join(url: str, location: str) -> str:
+    """Where a redirect leads. Raises ``FetchError``: ``bad url``."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise FetchError("bad url") from None
 
 
 def get(session: requests.Session, url: str, seconds: float, megabytes: float) -> Reply:
@@ -107,7 +123,8 @@ def _body(response: requests.Response, end: float, megabytes: float) -> bytes:
     cap, promised = int(megabytes * 1e6), response.headers.get("Content-Length", "")
     if promised.isdecimal() and int(promised) > cap:
         raise FetchError("too large")
-    if promised.isdecimal() and "Content-Encoding" not in response.headers:
+    coded = "Content-Encoding" in response.headers or "Transfer-Encoding" in response.headers
+    if promised.isdecimal() and not coded:
         content = response.raw.read()
     else:
         pieces, size = [], 0
@@ -119,7 +136,7 @@ def _body(response: requests.Response, end: float, megabytes: float) -> bytes:
             if time.monotonic() > end:
                 raise FetchError("too slow")
         content = b"".join(pieces)
-    if promised.isdecimal() and "Content-Encoding" not in response.headers and len(content) < int(promised):
+    if promised.isdecimal() and not coded and len(content) < int(promised):
         raise FetchError("truncated")
     return content
 
@@ -142,8 +159,8 @@ def _allowed(address: str, loopback: bool) -> bool:
     parsed = getattr(parsed, "ipv4_mapped", None) or parsed
     if parsed.is_loopback:
         return loopback
-    tunnel = parsed.version == 6 and any(parsed in network for network in TUNNELS)
-    return bool(parsed.is_global and not parsed.is_multicast and not tunnel)
+    closed = parsed.version == 6 and any(parsed in network for network in CLOSED)
+    return bool(parsed.is_global and not parsed.is_multicast and not closed)
 
 
 class _Timed(io.RawIOBase):
