@@ -238,6 +238,7 @@ def test_what_was_examined_is_not_examined_again_unless_something_changed(
     assert sorted(path.stem for path in (tmp_path / "anonymous").iterdir()) == ["turned0", "upright1"]
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_taken_up_where_it_stopped(script: Script, photos: Path, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     whole.mkdir()

@@ -255,7 +255,7 @@ def test_the_plots_are_drawn(clone: Clone) -> None:
         "Accuracy by number of principal components",
     ):
         assert title in page
-    assert len(list((clone.folder / "drawn" / "static").iterdir())) == 4
+    assert len(list((clone.folder / "drawn" / "static").iterdir())) == 5
     shutil.rmtree(clone.folder / "drawn")
 
 
