@@ -235,19 +235,24 @@ def utility(
     module: Annotated[str, typer.Option(help="TF-Hub handle or SavedModel folder")] = "data/demo/backbone",
     size: Annotated[int, typer.Option(help="Its input size")] = 128,
     seeds: Annotated[int, typer.Option(help="Splits")] = 3,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder that keeps what was made, so that a broken run goes on")
+    ] = None,
 ) -> None:
     """Test accuracy of a frozen network with a linear head and of naive Bayes on KAZE, with and without obscured faces."""
     with tempfile.TemporaryDirectory() as place:
-        out = Path(place)
-        methods: dict[str, Path] = {"none": images}
-        for method in tqdm(["blur", "pixelate", "solid"], desc="methods"):
-            methods[method] = out / method / "anonymous"
+        out = work or Path(place)
+        methods: dict[str, Path] = {name: out / name / "anonymous" for name in ("none", "blur", "pixelate", "solid")}
+        for method in tqdm(list(methods)[1:], desc="methods"):
             stage("anonymize", images, methods[method], listing, out / f"{method}.json", out / f"{method}.csv",
                   out / f"{method}.png", "--method", method, "--max-quarantined", 1000)  # fmt: skip
-        for method in ("blur", "solid"):  # the same photos for all: those that pass every method
-            for file in list(images.glob("*.jpg")):
-                if not (methods[method] / file.name).exists():
-                    print(f"  {file.stem} does not pass with {method}")
+        shutil.copytree(images, methods["none"], dirs_exist_ok=True)
+        passed = set.intersection(*({file.name for file in folder.glob("*.jpg")} for folder in methods.values()))
+        for folder in methods.values():  # the same photos for all: those that pass with every method
+            for file in folder.glob("*.jpg"):
+                if file.name not in passed:
+                    file.unlink()
+        print(f"{len(passed)} photos pass with every method")
         scores: dict[str, dict[str, list[float]]] = {m: defaultdict(list) for m in methods}
         for method, folder in methods.items():
             features_of = out / f"{method}.npz"

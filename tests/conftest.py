@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from landmarks import scenery
 
@@ -75,6 +76,14 @@ def split(photos: Path) -> Path:
     rows["group"] = range(len(rows))
     rows[["id", "landmark_id", "split", "group"]].to_csv(photos / "split.csv", index=False)
     return photos / "split.csv"
+
+
+def turned(upright: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """A picture as a camera stores it that lay so when it was taken: the EXIF orientation, 1 to 8, makes it upright again."""
+    quarter = np.rot90(upright)
+    stored = [upright, upright[:, ::-1], upright[::-1, ::-1], upright[::-1], upright.transpose(1, 0, 2),
+              quarter, np.rot90(upright, 2).transpose(1, 0, 2), np.rot90(upright, -1)]  # fmt: skip
+    return np.ascontiguousarray(stored[orientation - 1])
 
 
 class Host(http.server.ThreadingHTTPServer):
