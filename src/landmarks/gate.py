@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from landmarks import detectors, faces, photos, work
+from landmarks import detectors, faces, files, photos, work
 from landmarks.errors import InputError
 
 
@@ -100,26 +100,26 @@ def examine(original: Path, target: Path, settings: Settings) -> Passed:
     if found:
         raise Quarantined(f"a face is still found after {settings.passes} passes (score {max(f.score for f in found)})")
     photos.write(target, picture, settings.quality)
-    written = hashlib.sha256(target.read_bytes()).hexdigest()
-    return Passed(hashlib.sha256(content).hexdigest(), written, looks, record)
+    return Passed(hashlib.sha256(content).hexdigest(), files.sha256(target), looks, record)
 
 
 def examine_all(
-    originals: dict[str, Path], folder: Path, journal: Path, known: dict[str, Any], settings: Settings
-) -> Generator[tuple[str, Passed | Quarantined]]:
+    originals: dict[str, Path], folder: Path, journal: Path, known: dict[str, Any], settings: Settings,
+    identity: dict[str, Any],
+) -> Generator[tuple[str, Passed | Quarantined]]:  # fmt: skip
     """Examine ``originals`` (id to path) into ``folder``; yields each id, in order, with its record or why it did not pass.
 
-    ``known`` are the records of an earlier run under the same ``identity``, ``journal`` those of a killed one: a photo of
+    ``known`` are the records of an earlier run under this ``identity``, ``journal`` holds those of killed ones: a photo of
     theirs is not examined again while its original and what was written are both there, to the byte.
     """
-    records = {**known, **_replay(journal, identity(settings))}
+    records = {**known, **_replay(journal, identity)}
     fresh = [photo for photo in originals if not _holds(records.get(photo), originals[photo], folder / f"{photo}.jpg")]
     for photo in fresh:
         (folder / f"{photo}.jpg").unlink(missing_ok=True)  # of another original, or under other settings
     journal.parent.mkdir(parents=True, exist_ok=True)
     task, todo = partial(_one, originals=originals, folder=folder, settings=settings), set(fresh)
     with journal.open("a") as log, closing(work.each(task, fresh, "anonymize")) as results:
-        log.write("\n" + json.dumps({"identity": identity(settings)}) + "\n")
+        log.write("\n" + json.dumps({"identity": identity}) + "\n")
         for photo in originals:
             if photo not in todo:
                 yield photo, Passed(**records[photo])
@@ -140,15 +140,11 @@ def _one(photo: str, originals: dict[str, Path], folder: Path, settings: Setting
 
 
 def _replay(journal: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for line in journal.read_text().splitlines() if journal.exists() else ():
-        try:
-            value = json.loads(line)
-        except ValueError:  # the line that a killed run was writing
-            continue
+    found, under = {}, None
+    for value in files.entries(journal):
         if "identity" in value:
-            found = found if value["identity"] == identity else {}
-        else:
+            under = value["identity"]
+        elif under == identity:  # what was done to a photo under other settings does not count
             found[value.pop("id")] = value
     return found
 
@@ -157,4 +153,4 @@ def _holds(record: dict[str, Any] | None, original: Path, written: Path) -> bool
     if not record or not original.is_file() or not written.is_file():
         return False
     pairs = ((original, record["source"]), (written, record["sha256"]))
-    return all(hashlib.sha256(file.read_bytes()).hexdigest() == sha256 for file, sha256 in pairs)
+    return all(files.sha256(file) == sha256 for file, sha256 in pairs)

@@ -19,17 +19,9 @@ ENDS_SCAN = np.array([byte not in (0x00, *range(0xD0, 0xD8), 0xFF) for byte in r
 FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive: what every decoder reads
 OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 START_OF_SCAN, END, APP0, APP1, APP14, APP15, COMMENT = 0xDA, 0xD9, 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
-HUFFMAN, QUANTISATION, RESTART = 0xC4, 0xDB, 0xDD
-DRAWN = (
-    *FRAMES,
-    *OTHER_FRAMES,
-    HUFFMAN,
-    0xCC,
-    QUANTISATION,
-    RESTART,
-    START_OF_SCAN,
-    END,
-)  # what a picture is drawn from
+HUFFMAN, ARITHMETIC, QUANTISATION, RESTART = 0xC4, 0xCC, 0xDB, 0xDD
+# what a picture is drawn from
+DRAWN = (*FRAMES, *OTHER_FRAMES, HUFFMAN, ARITHMETIC, QUANTISATION, RESTART, START_OF_SCAN, END)
 SIGNATURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"RIFF": "WEBP", b"BM": "BMP"}
 
 
@@ -89,11 +81,6 @@ def keep(content: bytes, label: str = "", long_side: int = 0, max_pixels: int = 
         raise InputError(_stranger(content, label) if kind == "JPEG" else "truncated") from None
     encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
     return Photo(encoded, picture.shape[1], picture.shape[0], width, height, kind)
-
-
-def kept_size(original_width: int, original_height: int, long_side: int) -> tuple[int, int]:
-    """The size at which ``keep`` keeps a photo, pixels."""
-    return photos.scaled_size(original_width, original_height, long_side)
 
 
 def _take_apart(content: bytes) -> _Parts:
