@@ -255,13 +255,34 @@ def utility(
         print(f"{len(passed)} photos pass with every method")
         scores: dict[str, dict[str, list[float]]] = {m: defaultdict(list) for m in methods}
         for method, folder in methods.items():
-            features_of = out / f"{method}.npz"
-            stage("keypoints", listing, folder, features_of, out / "k.png", "--long-side", 512)
+            described = out / f"{method}.arrow"
+            stage(
+                "keypoints",
+                listing,
+                folder,
+                described,
+                out / "k.png",
+                out / "k.json",
+                "--count",
+                32,
+                "--long-side",
+                512,
+            )
             for seed in range(seeds):
                 split = out / f"split{seed}.csv"
                 if method == "none":
                     stage("split", listing, folder, split, out / "split.json", "--seed", seed)
-                stage("baseline", features_of, split, out / "m.joblib", out / "p.csv", "--kind", "bayes")
+                stage(
+                    "baseline",
+                    described,
+                    split,
+                    out / "m.skops",
+                    out / "p.csv",
+                    "--encoding",
+                    "flat",
+                    "--kind",
+                    "bayes",
+                )
                 scores[method]["bayes"].append(accuracy(out / "p.csv", split))
                 stage("cnn", folder, split, out / "c.json", out / "h.csv", out / "p.csv", "--module", module, "--size", size,
                       "--no-trainable", "--no-augment", "--crop", "--seed", seed)  # fmt: skip

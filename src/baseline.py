@@ -1,38 +1,37 @@
-"""The thesis' classical models."""
+"""The classical models: the thesis', and what the same idea reaches."""
 
 from pathlib import Path
 from typing import Annotated
 
-import joblib
-import numpy as np
 import typer
-from threadpoolctl import threadpool_limits
 
 import stage
-from landmarks import classifiers, descriptors, tables
-from landmarks.files import whole
+from landmarks import classifiers, encodings, features, models, tables
 
 
 def main(
-    features: Annotated[Path, typer.Argument(help=".npz of the keypoints stage")],
+    described: Annotated[Path, typer.Argument(help="File of the keypoints stage")],
     split: Annotated[Path, typer.Argument(help="CSV of the split stage")],
-    model: Annotated[Path, typer.Argument(help="Joblib file to write: a scikit-learn Pipeline")],
+    model: Annotated[Path, typer.Argument(help="File to write: a scikit-learn Pipeline, read by landmarks.models")],
     predictions: Annotated[
         Path, typer.Argument(help="CSV to write: id, actual, predicted, confidence, for every photo")
     ],
-    kind: Annotated[classifiers.Kind, typer.Option(help="Gaussian naive Bayes or a decision tree")] = "bayes",
-    n: Annotated[int, typer.Option(min=0, help="Principal components; 0 leaves the descriptors as they are")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Breaks ties between the splits of a tree")] = 0,
+    encoding: Annotated[encodings.Encoding, typer.Option(help="How descriptors become one vector")] = "flat",
+    kind: Annotated[classifiers.Kind, typer.Option(help="Classifier")] = "bayes",
+    n: Annotated[int, typer.Option(min=0, help="Principal components of the vector; 0 leaves it as it is")] = 0,
+    keypoints: Annotated[int, typer.Option(min=1, help="flat: strongest descriptors laid end to end")] = 32,
+    words: Annotated[int, typer.Option(min=2, help="The other encodings: size of the vocabulary")] = 64,
+    components: Annotated[int, typer.Option(min=1, help="… principal components of a descriptor")] = 64,
+    sample: Annotated[int, typer.Option(min=2, help="… descriptors they learn from")] = 60_000,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the sample, starts the vocabulary, breaks a tree's ties")] = 0,
 ) -> None:
     """Fit a classical model on the training photos and predict all."""
-    found = descriptors.load(features)
+    found = features.read(described)
     train = (tables.read_split(split, found.ids)["split"] == "train").to_numpy()
-    values = found.values.astype(np.float64)
-    fitted = classifiers.fit(kind, n, seed, values[train], found.landmarks[train])
-    with whole(model) as partial:
-        joblib.dump(fitted, partial)
-    with threadpool_limits(1):
-        probabilities = fitted.predict_proba(values)
+    recipe = classifiers.Recipe(found.settings.detector, encoding, kind, n, keypoints, words, components, sample, seed)
+    fitted = classifiers.fit(recipe, found.values[train], found.landmarks[train])
+    models.save(model, fitted, found.settings)
+    probabilities = classifiers.probabilities(fitted, found.values)
     tables.write_predictions(predictions, found.ids, found.landmarks, fitted.classes_, probabilities)
 
 

@@ -12,6 +12,8 @@ from landmarks import figures, scoring, tables
 from landmarks.errors import InputError
 from landmarks.files import whole_folder, write_json
 
+COUNTED = ("catalogue", "clean", "download", "split", "sweep", "grid", "retrieve")
+
 
 def main(
     split: Annotated[Path, typer.Argument(help="CSV of the split stage")],
@@ -35,7 +37,8 @@ def main(
     if not tested:
         raise InputError(f"{predictions}: no predictions; run: dvc repro baseline cnn")
     models = scoring.compare(tested, parts["split"])
-    data = {name: _read(counts / f"{name}.json") for name in ("catalogue", "clean", "download", "sweep", "split")}
+    data = {name: _read(counts / f"{name}.json") for name in COUNTED}
+    data["keypoints"] = {path.stem: _read(path) for path in sorted((counts / "keypoints").glob("*.json"))}
     data["anonymize"] = {name: _read(audit)[name] for name in ("faces", "photos_with_faces", "quarantined")}
     test = parts.index[parts["split"] == "test"]
     with whole_folder(confusion) as folder:

@@ -1,58 +1,81 @@
 """Describe the photos by their keypoints."""
 
+from collections.abc import Iterator
 from functools import partial
+from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 
 import stage
-from landmarks import contracts, descriptors, figures, photos, tables, work
+from landmarks import contracts, descriptors, features, figures, matching, photos, tables, work
+from landmarks.files import write_json
+
+FEW = 32  # keypoints that the thesis laid end to end: with fewer, its row ends in zeros
+CANDIDATES = 8  # photos among which the figure looks for two that show the same
 
 
 def main(
     listing: Annotated[Path, typer.Argument(help="CSV of the download stage: id, landmark_id")],
     anonymous: Annotated[Path, typer.Argument(help="Folder of the anonymize stage")],
-    features: Annotated[
-        Path, typer.Argument(help=".npz to write: ids, landmarks, values (one row a photo), keypoints")
+    described: Annotated[
+        Path, typer.Argument(help="Arrow file to write, a row a photo: id, landmark_id, found, points, values")
     ],
     figure: Annotated[
         Path, typer.Argument(help="PNG to write: keypoints, matches of a photo with itself and with another")
     ],
+    counts: Annotated[Path, typer.Argument(help="JSON to write: photos, those without keypoints, those with few")],
     detector: Annotated[descriptors.Detector, typer.Option(help="Kind of keypoint")] = "kaze",
-    count: Annotated[int, typer.Option(min=1, help="Strongest keypoints kept of a photo")] = 32,
+    count: Annotated[int, typer.Option(min=1, max=100_000, help="Strongest keypoints kept of a photo")] = 600,
     long_side: Annotated[
-        int, typer.Option(min=32, help="Photos are shrunk to this many pixels first (KAZE: 500 MB a megapixel)")
+        int,
+        typer.Option(min=32, max=2048, help="Photos are shrunk to this many pixels first (KAZE: 500 MB a megapixel)"),
     ] = 512,
-    protocol: Annotated[descriptors.Protocol, typer.Option(help="joint, or the thesis' detect-then-compute")] = "joint",
+    protocol: Annotated[
+        descriptors.Protocol, typer.Option(help="joint; upright; or thesis: detect, keep the strongest, then describe")
+    ] = "joint",
 ) -> None:
-    """Detect keypoints, keep the strongest by response and flatten their descriptors to one row a photo."""
+    """Detect keypoints, keep the strongest by response and their descriptors."""
+    settings = descriptors.Settings(detector, count, long_side, protocol)
     landmarks = tables.read(listing, ["id", "landmark_id"]).set_index("id")["landmark_id"]
     ids = photos.listed(anonymous, landmarks.index)
-    describe = partial(descriptors.describe, detector=detector, keypoints=count, protocol=protocol)
-    values, found = [], []
-    row = partial(_row, folder=anonymous, describe=describe, long_side=long_side, count=count)
-    for flat, number in work.sound(work.each(row, ids, f"keypoints {detector}")):
-        values.append(flat)
-        found.append(number)
-    made = descriptors.Features(np.array(ids), landmarks[ids].to_numpy(np.str_), np.stack(values), np.array(found))
-    descriptors.save(features, made)
-    pair = _pair(made)
-    pictures = [photos.read(anonymous / f"{photo}.jpg", long_side) for photo in pair]
-    figures.keypoints_and_matches(figure, pictures, [describe(picture) for picture in pictures], detector)
+    row = partial(_row, folder=anonymous, landmarks=dict(landmarks[ids]), settings=settings)
+    features.write(described, settings, work.sound(work.each(row, ids, f"keypoints {detector} {protocol}")))
+    made = features.read(described)
+    few = np.minimum(made.found, count)
+    write_json(counts, {
+        "photos": len(ids), "mean": round(float(few.mean()), 1),
+        "none": int((few == 0).sum()), f"below_{FEW}": int((few < FEW).sum()),
+    })  # fmt: skip
+    _draw(figure, anonymous, made)
 
 
-def _row(photo: str, folder: Path, describe: Any, long_side: int, count: int) -> tuple[Any, int]:
-    points, values = describe(photos.read(folder / f"{photo}.jpg", long_side))
-    return descriptors.flatten(values, count), len(points)
+def _row(photo: str, folder: Path, landmarks: dict[str, str], settings: descriptors.Settings) -> features.Row:
+    picture = photos.read(folder / f"{photo}.jpg", settings.long_side)
+    points, values, found = descriptors.describe(picture, settings)
+    side = max(picture.shape[:2])
+    where = [(*(v / side for v in (*point.pt, point.size)), point.angle) for point in points]
+    return features.Row(photo, landmarks[photo], found, np.array(where, np.float32).reshape(-1, 4), values)
 
 
-def _pair(features: descriptors.Features) -> list[str]:
-    """Two photos of one place: of the first landmark, the first that have all their keypoints."""
-    first = features.landmarks == min(features.landmarks, key=contracts.natural)
-    order = np.argsort(-features.keypoints[first], kind="stable")
-    return list(features.ids[first][order][:2])
+def _draw(figure: Path, folder: Path, made: features.Features) -> None:
+    """Of the first landmark's first photos, the two that agree best."""
+    settings = made.settings
+    candidates = np.flatnonzero(made.landmarks == min(made.landmarks, key=contracts.natural))[:CANDIDATES]
+
+    def match(one: int, other: int) -> matching.Matches:
+        pair = [one, other]
+        return matching.match(tuple(made.points[pair]), tuple(made.values[pair]), settings.detector)
+
+    pairs: Iterator[tuple[int, int]] = combinations(candidates.tolist(), 2)
+    found = [(match(*pair), pair) for pair in pairs]
+    best, (one, other) = max(found, key=lambda each: each[0].inliers.sum())
+    pictures = [photos.read(folder / f"{made.ids[i]}.jpg", settings.long_side) for i in (one, other)]
+    figures.keypoints_and_matches(
+        figure, pictures, [made.points[one], made.points[other]], match(one, one), best, settings.detector
+    )
 
 
 if __name__ == "__main__":

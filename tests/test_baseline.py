@@ -1,117 +1,368 @@
-"""The sweep chooses a number of components without the test set; the baselines are fitted on train alone."""
+"""The classical side: encodings as the papers define them, models fitted and chosen on train alone, saved without code."""
 
 import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_args
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Script, fails_in_one_line
+import skops.io
+from conftest import ROOT, Script, fails_in_one_line
+from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 
-from landmarks import classifiers, descriptors
+from landmarks import classifiers, encodings, features, models
+from landmarks.descriptors import Settings
+from landmarks.errors import InputError
+
+KAZE = Settings("kaze", 40, 320, "joint")
+SMALL = ("--words", 4, "--components", 6, "--sample", 400)
+KINDS, ENCODINGS = get_args(classifiers.Kind), get_args(encodings.Encoding)
+
+
+def objects(arrays: Iterable[Any]) -> encodings.Photos:
+    listed = list(arrays)
+    made = np.empty(len(listed), object)
+    for i, array in enumerate(listed):
+        made[i] = array
+    return made
+
+
+def write(path: Path, read: features.Features, values: encodings.Photos) -> None:
+    rows = zip(read.ids, read.landmarks, read.found.tolist(), read.points, values, strict=True)
+    features.write(path, read.settings, (features.Row(*row) for row in rows))
 
 
 @pytest.fixture(scope="module")
-def features(split: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Descriptors in which the landmark shows."""
-    rows = pd.read_csv(split, dtype=str)
+def described(split: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """KAZE descriptors in which the landmark shows; one photo has none."""
     rng = np.random.default_rng(0)
-    values = rng.normal(0, 1, (len(rows), 60)) + 0.8 * rows["landmark_id"].astype(int).to_numpy()[:, None]
-    made = descriptors.Features(
-        rows["id"].to_numpy(np.str_),
-        rows["landmark_id"].to_numpy(np.str_),
-        values.astype(np.float32),
-        np.full(len(rows), 32),
-    )
-    path = tmp_path_factory.mktemp("features") / "kaze.npz"
-    descriptors.save(path, made)
+    rows = []
+    for _, (photo, landmark) in pd.read_csv(split, dtype=str)[["id", "landmark_id"]].iterrows():
+        kept = 0 if photo == "p2_03" else int(rng.integers(5, 40))
+        values = rng.normal(0, 1, (kept, 64)) + np.eye(64)[int(landmark)] * 3
+        rows.append(features.Row(photo, landmark, kept, rng.random((kept, 4), np.float32), values.astype(np.float32)))
+    path = tmp_path_factory.mktemp("features") / "kaze.arrow"
+    features.write(path, KAZE, iter(rows))
     return path
 
 
-def test_one_pca_a_fold_gives_what_one_pca_a_number_gives() -> None:
+@pytest.fixture
+def photos_() -> encodings.Photos:
+    rng = np.random.default_rng(3)
+    return objects(rng.normal(0, 1, (k, 64)).astype(np.float32) for k in (30, 50, 1, 0, 40, 80))
+
+
+def test_flat_lays_the_strongest_descriptors_end_to_end_as_in_the_thesis(photos_: encodings.Photos) -> None:
+    rows = encodings.Flat("kaze", 32).fit_transform(photos_)
+    assert rows.shape == (6, 2048)
+    np.testing.assert_array_equal(rows[1], photos_[1][:32].ravel())
+    np.testing.assert_array_equal(rows[2], np.pad(photos_[2].ravel(), (0, 31 * 64)))
+    assert not rows[3].any()
+
+
+@pytest.mark.parametrize("encoding", [name for name in ENCODINGS if name != "flat"])
+def test_an_encoding_has_length_1_whatever_the_order_of_the_keypoints(
+    photos_: encodings.Photos, encoding: encodings.Encoding
+) -> None:
+    made = encodings.ENCODERS[encoding]("kaze", words=4, components=6, sample=150).fit(photos_)
+    rows = made.transform(photos_)
+    assert rows.shape == (6, {"words": 4, "vlad": 24, "fisher": 48}[encoding])
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), [1, 1, 1, 0, 1, 1], atol=1e-5)
+    np.testing.assert_allclose(made.transform(objects(values[::-1] for values in photos_)), rows, atol=1e-5)
+
+
+def test_words_counts_the_nearest_words(photos_: encodings.Photos) -> None:
+    made = encodings.Words("kaze", words=4, components=6).fit(photos_)
+    projected, centres = made.pca_.transform(photos_[0]), made.vocabulary_.cluster_centers_
+    nearest = ((projected[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
+    counts = np.sqrt([(nearest == word).sum() for word in range(4)])
+    np.testing.assert_allclose(made.transform(photos_[:1])[0], counts / np.linalg.norm(counts), rtol=1e-5)
+
+
+def test_vlad_sums_what_descriptors_differ_from_their_word_by(photos_: encodings.Photos) -> None:
+    made = encodings.Vlad("kaze", words=4, components=6).fit(photos_)
+    projected, centres = made.pca_.transform(photos_[0]), made.vocabulary_.cluster_centers_
+    sums = np.zeros((4, 6))
+    for value in projected:
+        word = ((value - centres) ** 2).sum(axis=1).argmin()
+        sums[word] += value - centres[word]
+    sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    expected = (np.sign(sums) * np.sqrt(np.abs(sums))).ravel()
+    np.testing.assert_allclose(made.transform(photos_[:1])[0], expected / np.linalg.norm(expected), atol=1e-5)
+
+
+def test_a_fisher_vector_is_the_gradient_of_the_log_likelihood(photos_: encodings.Photos) -> None:
+    """By finite differences, whitened by the Fisher information: sigma / sqrt(w) for the means, sigma / sqrt(2 w) for the spreads."""
+    made = encodings.Fisher("kaze", words=3, components=2).fit(photos_)
+    mixture, values = made.vocabulary_, made.pca_.transform(photos_[5]).astype(np.float64)
+    means, spreads = mixture.means_.copy(), np.sqrt(mixture.covariances_)
+    weights, step, expected = mixture.weights_[:, None], 1e-4, np.zeros((2, 3, 2))
+
+    def likelihood(means: Any, spreads: Any) -> float:
+        mixture.means_, mixture.covariances_, mixture.precisions_cholesky_ = means, spreads**2, 1 / spreads
+        return float(mixture.score_samples(values).mean())
+
+    for place in np.ndindex(3, 2):
+        nudge = np.zeros((3, 2))
+        nudge[place] = step
+        expected[0][place] = (likelihood(means + nudge, spreads) - likelihood(means - nudge, spreads)) / (2 * step)
+        expected[1][place] = (likelihood(means, spreads + nudge) - likelihood(means, spreads - nudge)) / (2 * step)
+    likelihood(means, spreads)
+    gradient = np.stack([expected[0] * spreads / np.sqrt(weights), expected[1] * spreads / np.sqrt(2 * weights)])
+    powered = (np.sign(gradient) * np.sqrt(np.abs(gradient))).ravel()
+    np.testing.assert_allclose(made.transform(photos_[5:])[0], powered / np.linalg.norm(powered), atol=1e-3)
+
+
+def test_a_vocabulary_learns_from_a_bounded_sample_that_its_seed_draws() -> None:
+    many = objects(np.random.default_rng(i).normal(0, 1, (90, 64)).astype(np.float32) for i in range(30))
+    drawn = encodings.Vlad("kaze", sample=500)._draw(many)
+    assert drawn.shape == (500, 64)
+    np.testing.assert_array_equal(drawn, encodings.Vlad("kaze", sample=500)._draw(many))
+    assert (drawn != encodings.Vlad("kaze", sample=500, seed=1)._draw(many)).any()
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_every_model_is_a_pipeline_for_scikit_learns_own_tools(
+    described: Path, split: Path, encoding: encodings.Encoding
+) -> None:
+    read = features.read(described)
+    groups = pd.read_csv(split)["group"].to_numpy()
+    for kind in KINDS:
+        recipe = classifiers.Recipe("kaze", encoding, kind, words=4, components=6, sample=400)
+        deal = StratifiedGroupKFold(3, shuffle=True, random_state=0)
+        model = clone(classifiers.pipeline(recipe))
+        scores = cross_val_score(model, read.values, read.landmarks, groups=groups, cv=deal, error_score="raise")
+        assert scores.mean() > 0.4, kind  # chance: a third
+        assert classifiers.probabilities(model.fit(read.values, read.landmarks), read.values).min() >= 0
+
+
+def test_the_probabilities_of_an_svm_order_the_landmarks_as_its_distances_do() -> None:
+    rng = np.random.default_rng(0)
+    for count in (2, 3):
+        landmarks = np.repeat(list("abc")[:count], 10)
+        values = objects(rng.normal(np.searchsorted(["a", "b", "c"], name), 1, (9, 64)) for name in landmarks)
+        recipe = classifiers.Recipe("kaze", "vlad", "svm", words=2, components=3)
+        model = classifiers.fit(recipe, values, landmarks)
+        shares = classifiers.probabilities(model, values)
+        np.testing.assert_allclose(shares.sum(axis=1), 1)
+        assert list(model.classes_[shares.argmax(axis=1)]) == list(model.predict(values))
+
+
+def test_one_pca_and_one_naive_bayes_give_what_one_each_a_number_gives() -> None:
     rng = np.random.default_rng(1)
     landmarks = np.repeat(["a", "b", "c"], 20)
     values = rng.normal(0, 1, (60, 40)) + (landmarks == "b")[:, None] * 0.7
-    groups = np.arange(60)
-    quick = classifiers.sweep(values, landmarks, groups, [2, 5, 17], 3, 0)
-    for n, train_accuracy, accuracy in quick:
-        scores = []
-        for train, held_out in StratifiedGroupKFold(3, shuffle=True, random_state=0).split(values, landmarks, groups):
-            pca = PCA(n, svd_solver="full").fit(values[train])
-            model = GaussianNB().fit(pca.transform(values[train]), landmarks[train])
-            scores.append([model.score(pca.transform(values[part]), landmarks[part]) for part in (train, held_out)])
-        assert np.allclose(np.mean(scores, axis=0), [train_accuracy, accuracy], atol=5e-5)
-
-
-def test_the_sweep_and_the_baselines_learn_from_train_alone(
-    script: Script, features: Path, split: Path, tmp_path: Path
-) -> None:
-    """Whatever the rows for validation and test hold, model and choice stay the same to the byte."""
-    stored = descriptors.load(features)
-    train = (pd.read_csv(split)["split"] == "train").to_numpy()
-    upset = np.where(train[:, None], stored.values, stored.values * -9).astype(np.float32)
-    descriptors.save(
-        tmp_path / "upset.npz", descriptors.Features(stored.ids, stored.landmarks, upset, stored.keypoints)
-    )
-    made = []
-    for n, path in enumerate((features, tmp_path / "upset.npz")):
-        out = [tmp_path / f"{n}.{kind}" for kind in ("csv", "json", "joblib", "predictions")]
-        assert (
-            script("sweep", path, split, *out[:2], "--start", 2, "--stop", 9, "--step", 3, "--folds", 3).returncode == 0
+    train = np.arange(60) % 3 > 0
+    numbers = [1, 2, 5, 17, 38]
+    quick = classifiers.by_components(values[train], landmarks[train], values[~train], landmarks[~train], numbers)
+    for n, accuracies in zip(numbers, quick, strict=True):
+        pca = PCA(n, svd_solver="full").fit(values[train])
+        model = GaussianNB().fit(pca.transform(values[train]), landmarks[train])
+        assert [model.score(pca.transform(values[part]), landmarks[part]) for part in (train, ~train)] == list(
+            accuracies
         )
-        assert script("baseline", path, split, *out[2:], "--n", 5).returncode == 0
-        made.append([path.read_bytes() for path in out])
-    assert made[0][:3] == made[1][:3]
-    assert made[0][3] != made[1][3]
-    assert list(pd.read_csv(tmp_path / "0.csv")["components"]) == [2, 5, 8]
-    assert json.loads((tmp_path / "0.json").read_text())["components"] in (2, 5, 8)
 
 
-@pytest.mark.parametrize(("kind", "n"), [("bayes", 0), ("bayes", 6), ("tree", 6)])
-def test_every_photo_gets_a_prediction_and_the_saved_model_gives_the_same(
-    script: Script, features: Path, split: Path, tmp_path: Path, kind: str, n: int
+def test_choices_and_models_go_by_train_alone(script: Script, described: Path, split: Path, tmp_path: Path) -> None:
+    """Whatever the photos for validation and test hold, model and choice stay the same to the byte."""
+    read = features.read(described)
+    train = (pd.read_csv(split)["split"] == "train").to_numpy()
+    upset = objects(each if known else each * -9 for each, known in zip(read.values, train, strict=True))
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "one" / "kaze.arrow", read, read.values)
+    write(tmp_path / "other" / "kaze.arrow", read, upset)
+    made = []
+    for folder in ("one", "other"):
+        path, out = tmp_path / folder / "kaze.arrow", [tmp_path / f"{folder}.{n}" for n in range(7)]
+        swept = script("sweep", path, split, *out[:2], "--start", 2, "--stop", 9, "--step", 3, "--folds", 3)
+        assert swept.returncode == 0, swept.stderr
+        searched = script("grid", tmp_path / folder, split, out[2], tmp_path / f"{folder}.png", out[3], *SMALL)
+        assert searched.returncode == 0, searched.stderr
+        fitted = script("baseline", path, split, *out[4:6], "--encoding", "fisher", "--kind", "svm", *SMALL)
+        assert fitted.returncode == 0, fitted.stderr
+        made.append([file.read_bytes() for file in out[:6]])
+    assert made[0][2:5] == made[1][2:5]
+    assert made[0][5] != made[1][5]
+    swept_tables = [pd.read_csv(tmp_path / f"{folder}.0") for folder in ("one", "other")]
+    assert list(swept_tables[0]["components"]) == [2, 5, 8]
+    for column in ("train", "validation"):
+        assert list(swept_tables[0][column]) == list(swept_tables[1][column])
+    assert (swept_tables[0]["test"] != swept_tables[1]["test"]).any()
+
+
+def test_the_sweep_chooses_by_validation_and_shows_what_choosing_on_the_test_set_gains(
+    script: Script, described: Path, split: Path, tmp_path: Path
 ) -> None:
-    done = script("baseline", features, split, tmp_path / "m.joblib", tmp_path / "p.csv", "--kind", kind, "--n", n)
+    done = script("sweep", described, split, tmp_path / "s.csv", tmp_path / "s.json", "--start", 1, "--stop", 9,
+                  "--step", 1, "--folds", 3)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    rows, stored = pd.read_csv(tmp_path / "p.csv", dtype={"actual": str, "predicted": str}), descriptors.load(features)
-    assert list(rows.columns) == ["id", "actual", "predicted", "confidence"]
-    assert list(rows["id"]) == list(stored.ids)
-    assert rows["confidence"].between(1 / 3 - 1e-9, 1).all()
-    model = joblib.load(tmp_path / "m.joblib")
-    assert list(model.predict(stored.values.astype(np.float64))) == list(rows["predicted"])
+    table, told = pd.read_csv(tmp_path / "s.csv"), json.loads((tmp_path / "s.json").read_text())
+    assert told["validation"] == table["validation"].max()
+    assert told["thesis_test"] == table["test"].max()
+    assert told["test"] == table.set_index("components").loc[told["components"], "test"]
+    assert told["gained_by_looking"] == round(told["thesis_test"] - told["test"], 4) >= 0
 
 
-def test_more_components_than_photos_is_an_error_that_names_the_parameter(
-    script: Script, features: Path, split: Path, tmp_path: Path
+def test_the_grid_holds_every_combination_and_names_the_best_by_validation(
+    script: Script, described: Path, split: Path, tmp_path: Path
 ) -> None:
-    fails_in_one_line(
-        script("baseline", features, split, tmp_path / "m", tmp_path / "p", "--n", 22),
-        "22 principal",
-        "21 training",
-        "pca.n",
-    )
-    fails_in_one_line(
-        script("sweep", features, split, tmp_path / "s", tmp_path / "c", "--stop", 40, "--folds", 3),
-        "lower pca.n or sweep.stop",
-    )
+    (tmp_path / "f").mkdir()
+    read = features.read(described)
+    write(tmp_path / "f" / "kaze.arrow", read, read.values)
+    write(tmp_path / "f" / "noise.arrow", read, objects(values[:, ::-1] * 0 + 1 for values in read.values))
+    made = []
+    for workers in "12":
+        out = [tmp_path / f"{workers}.{kind}" for kind in ("csv", "png", "json")]
+        done = script("grid", tmp_path / "f", split, *out, *SMALL, LANDMARKS_WORKERS=workers)
+        assert done.returncode == 0, done.stderr
+        made.append([file.read_bytes() for file in out])
+    assert made[0] == made[1]
+    table, best = pd.read_csv(out[0]), json.loads(out[2].read_text())
+    assert len(table) == 2 * len(ENCODINGS) * len(KINDS)
+    assert best["validation"] == table["validation"].max()
+    assert best["features"] == "kaze"
+
+
+@pytest.mark.parametrize(("encoding", "kind", "n"), [
+    ("flat", "bayes", 0), ("flat", "bayes", 6), ("flat", "tree", 6), ("words", "logistic", 0), ("vlad", "svm", 0),
+    ("fisher", "neighbours", 5),
+])  # fmt: skip
+def test_every_photo_gets_a_prediction_and_the_saved_model_gives_the_same(
+    script: Script, described: Path, split: Path, tmp_path: Path, encoding: str, kind: str, n: int
+) -> None:
+    out = [tmp_path / "m.skops", tmp_path / "p.csv"]
+    done = script("baseline", described, split, *out, "--encoding", encoding, "--kind", kind, "--n", n, *SMALL)
+    assert done.returncode == 0, done.stderr
+    rows, read = pd.read_csv(out[1], dtype={"actual": str, "predicted": str}), features.read(described)
+    assert list(rows.columns) == ["id", "actual", "predicted", "confidence"]
+    assert list(rows["id"]) == list(read.ids)
+    assert rows["confidence"].between(1 / 3 - 1e-6, 1).all()
+    model = models.load(out[0], read.settings)
+    assert list(model.predict(read.values)) == list(rows["predicted"])
+
+
+SAVE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "src")
+from landmarks import classifiers, features, models
+read = features.read(Path(sys.argv[1]))
+for kind in ("bayes", "tree", "svm", "logistic", "neighbours"):
+    for encoding in ("flat", "words", "vlad", "fisher"):
+        recipe = classifiers.Recipe("kaze", encoding, kind, 3, words=4, components=6, sample=400)
+        fitted = classifiers.fit(recipe, read.values, read.landmarks)
+        models.save(Path(sys.argv[2]) / f"{encoding}_{kind}", fitted, read.settings)
+"""
+
+
+def test_two_processes_write_the_same_models_to_the_byte(described: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        command = [sys.executable, "-c", SAVE, str(described), str(tmp_path / name)]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    written = sorted((tmp_path / "one").iterdir())
+    assert len(written) == 20
+    for path in written:
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+        assert models.load(path, KAZE)
+
+
+class Stranger:
+    """No model, and nobody's that loads models."""
+
+
+class Evil:
+    """Leaves a file behind where it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (self.mark.touch, ())
+
+
+def test_a_model_that_holds_anything_but_a_model_is_refused_and_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "m.skops"
+    mark = tmp_path / "was here"
+    path.write_bytes(pickle.dumps(Evil(mark)))
+    with pytest.raises(InputError, match=r"m\.skops: not a model"):
+        models.load(path, KAZE)
+    for content in (
+        {"model": subprocess.run, "descriptors": {}},
+        {"model": Stranger(), "descriptors": {}},
+        {"other": 1},
+        [1],
+    ):
+        path.write_bytes(skops.io.dumps(content))
+        with pytest.raises(InputError, match=r"m\.skops: not a model.*dvc repro"):
+            models.load(path, KAZE)
+    with pytest.raises(InputError, match=r"none\.skops: no such file"):
+        models.load(tmp_path / "none.skops", KAZE)
+    assert not mark.exists()
+
+
+def test_a_model_trained_on_other_descriptors_is_refused(described: Path, tmp_path: Path) -> None:
+    read = features.read(described)
+    fitted = classifiers.fit(classifiers.Recipe("kaze", "flat", "bayes"), read.values, read.landmarks)
+    models.save(tmp_path / "m.skops", fitted, KAZE)
+    with pytest.raises(InputError, match=r"protocol 'thesis'.*dvc repro baseline"):
+        models.load(tmp_path / "m.skops", replace(KAZE, protocol="thesis"))
+
+
+def test_more_asked_for_than_the_training_photos_hold_is_an_error_that_names_the_parameter(
+    script: Script, described: Path, split: Path, tmp_path: Path
+) -> None:
+    out = [tmp_path / "m", tmp_path / "p"]
+    fails_in_one_line(script("baseline", described, split, *out, "--n", 22), "22 principal", "21 training", "pca.n")
+    done = script("baseline", described, split, *out, "--encoding", "vlad", "--words", 3000)
+    fails_in_one_line(done, "vocabulary of 3000 words", "encoding.words", "keypoints.count")
+    done = script("sweep", described, split, *out, "--stop", 40, "--folds", 3)
+    fails_in_one_line(done, "lower pca.n or sweep.stop")
+    done = script("sweep", described, split, *out, "--start", 2, "--stop", 4, "--folds", 8)
+    fails_in_one_line(done, "7 training photos", "sweep.folds asks for 8")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_split_of_other_photos_is_an_error_that_names_one(
-    script: Script, features: Path, split: Path, tmp_path: Path
+    script: Script, described: Path, split: Path, tmp_path: Path
 ) -> None:
     pd.read_csv(split).iloc[1:].to_csv(tmp_path / "split.csv", index=False)
-    fails_in_one_line(
-        script("baseline", features, tmp_path / "split.csv", tmp_path / "m", tmp_path / "p"), "'p1_00'", "dvc repro"
-    )
+    done = script("baseline", described, tmp_path / "split.csv", tmp_path / "m", tmp_path / "p")
+    fails_in_one_line(done, "'p1_00'", "dvc repro")
 
 
-def test_more_folds_than_photos_of_a_landmark_is_an_error(
-    script: Script, features: Path, split: Path, tmp_path: Path
+def test_photos_are_found_by_their_encoding_and_their_common_points_counted(
+    script: Script, photos: Path, split: Path, tmp_path: Path
 ) -> None:
-    done = script("sweep", features, split, tmp_path / "s", tmp_path / "c", "--start", 2, "--stop", 4, "--folds", 8)
-    fails_in_one_line(done, "7 training photos", "sweep.folds asks for 8")
+    out = [tmp_path / name for name in ("f.arrow", "f.png", "f.json")]
+    done = script("keypoints", photos / "photos.csv", photos / "images", *out, "--detector", "sift", "--protocol",
+                  "upright", "--long-side", 320)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    done = script("baseline", out[0], split, tmp_path / "m", tmp_path / "p", "--encoding", "vlad", "--kind", "svm",
+                  "--words", 16, "--components", 32)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = []
+    for workers in "12":
+        told, figure = tmp_path / f"{workers}.json", tmp_path / f"{workers}.png"
+        done = script("retrieve", out[0], split, tmp_path / "m", photos / "images", figure, told, "--nearest", 3,
+                      LANDMARKS_WORKERS=workers)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        made.append((told.read_bytes(), figure.read_bytes()))
+    assert made[0] == made[1]
+    told_ = json.loads(made[0][0])
+    assert (told_["queries"], told_["nearest"]) == (6, 3)
+    assert told_["precision"] >= 0.6  # chance: a third
+    fails_in_one_line(
+        script("retrieve", out[0], split, tmp_path / "none", photos / "images", figure, told), "none", "dvc repro"
+    )

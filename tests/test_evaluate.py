@@ -25,7 +25,8 @@ def stages(split: Path, tmp_path: Path) -> list[Path]:
         )
         rows.to_csv(tmp_path / "predictions" / f"{name}.csv", index=False)
     (tmp_path / "counts").mkdir()
-    for name in ("catalogue", "clean", "download", "sweep", "split"):
+    for name in ("catalogue", "clean", "download", "split", "sweep", "grid", "retrieve", "keypoints/kaze"):
+        (tmp_path / "counts" / f"{name}.json").parent.mkdir(exist_ok=True)
         (tmp_path / "counts" / f"{name}.json").write_text('{"rows": 3}')
     (tmp_path / "faces.json").write_text('{"faces": 2, "photos_with_faces": 1, "quarantined": 0, "photos": {}}')
     return [split, tmp_path / "faces.json", tmp_path / "counts", tmp_path / "predictions"]
@@ -44,7 +45,10 @@ def test_the_results_hold_every_model_on_every_part_and_the_counts_of_every_stag
     }  # fmt: skip
     assert results["models"]["sure"]["per_class"]["2"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
     assert results["models"]["sure"]["mcnemar"]["poor"] == results["models"]["poor"]["mcnemar"]["sure"] == 0.03125
-    assert set(results["data"]) == {"catalogue", "clean", "download", "anonymize", "split", "sweep"}
+    assert set(results["data"]) == {
+        "catalogue", "clean", "download", "anonymize", "split", "keypoints", "sweep", "grid", "retrieve",
+    }  # fmt: skip
+    assert results["data"]["keypoints"] == {"kaze": {"rows": 3}}
     assert len(pd.read_csv(tmp_path / "confusion" / "poor.csv")) == 9
 
 

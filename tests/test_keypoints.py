@@ -1,15 +1,29 @@
-"""The keypoints stage describes each photo by its strongest keypoints, as the thesis did or as KAZE is meant."""
+"""The keypoints stage describes each photo by its strongest keypoints, as the thesis did or as the detectors are meant."""
 
+import json
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
-from conftest import Script
+from conftest import Script, fails_in_one_line
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
-from landmarks import descriptors
+from landmarks import descriptors, features, matching
 from landmarks import photos as pictures
 from landmarks.errors import InputError
+
+DETECTORS = get_args(descriptors.Detector)
+PROTOCOLS = get_args(descriptors.Protocol)
+TOOLS = {"kaze": cv2.KAZE_create, "orb": cv2.ORB_create, "akaze": cv2.AKAZE_create, "sift": cv2.SIFT_create}
+
+
+def recipe(detector: str, protocol: str = "joint", count: int = 32) -> descriptors.Settings:
+    return descriptors.Settings(detector, count, 320, protocol)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -17,53 +31,114 @@ def picture(photos: Path) -> pictures.Picture:
     return pictures.read(photos / "images" / "p1_00.jpg", 320)
 
 
-@pytest.mark.parametrize("detector", ["kaze", "orb"])
+@pytest.mark.parametrize("detector", DETECTORS)
 def test_the_thesis_protocol_is_opencvs_detect_then_compute_bit_for_bit(
-    picture: pictures.Picture, detector: descriptors.Detector
+    picture: pictures.Picture, detector: str
 ) -> None:
-    tool = {"kaze": cv2.KAZE_create, "orb": cv2.ORB_create}[detector]()
+    tool = TOOLS[detector]()
     strongest = sorted(tool.detect(picture), key=lambda point: -point.response)[:32]
     _, expected = tool.compute(picture, strongest)
-    _, values = descriptors.describe(picture, detector, 32, "thesis")
+    _, values, _ = descriptors.describe(picture, recipe(detector, "thesis"))
     np.testing.assert_array_equal(values, expected)
 
 
-@pytest.mark.parametrize("detector", ["kaze", "orb"])
-def test_the_joint_protocol_keeps_rows_of_detect_and_compute(
-    picture: pictures.Picture, detector: descriptors.Detector
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_the_joint_protocol_keeps_the_strongest_rows_of_detect_and_compute(
+    picture: pictures.Picture, detector: str
 ) -> None:
-    tool = {"kaze": cv2.KAZE_create, "orb": cv2.ORB_create}[detector]()
-    every, rows = tool.detectAndCompute(picture, None)
-    points, values = descriptors.describe(picture, detector, 32, "joint")
-    assert len(points) == 32
-    assert {row.tobytes() for row in values} <= {row.tobytes() for row in rows}
+    every, rows = TOOLS[detector]().detectAndCompute(picture, None)
+    points, values, found = descriptors.describe(picture, recipe(detector))
+    assert (len(points), len(values), found) == (32, 32, len(every))
+    assert {row.tobytes() for row in values} <= {row.astype(values.dtype).tobytes() for row in rows}
     assert min(point.response for point in points) == sorted(point.response for point in every)[-32]
 
 
-@pytest.mark.parametrize("protocol", ["joint", "thesis"])
-@pytest.mark.parametrize(("detector", "width"), [("kaze", 2048), ("orb", 1024)])
-def test_a_photo_without_a_keypoint_is_a_row_of_zeros(
-    detector: descriptors.Detector, width: int, protocol: descriptors.Protocol
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_the_upright_protocol_turns_no_patch_and_keeps_one_keypoint_a_place(
+    picture: pictures.Picture, detector: str
 ) -> None:
-    points, values = descriptors.describe(np.full((120, 160, 3), 128, np.uint8), detector, 32, protocol)
-    assert points == []
-    row = descriptors.flatten(values, 32)
-    assert row.shape == (width,)
-    assert not row.any()
+    points, values, _ = descriptors.describe(picture, recipe(detector, "upright", 600))
+    if detector != "akaze":  # which notes the direction, and describes without it
+        assert {point.angle for point in points} == {0.0}
+    if detector == "sift":  # which gives a place a keypoint for each of its directions
+        assert len({(point.pt, point.size) for point in points}) == len(points)
+    _, turned, _ = descriptors.describe(picture, recipe(detector, "joint", 600))
+    assert {row.tobytes() for row in values} != {row.tobytes() for row in turned}
 
 
-def test_a_photo_matches_itself_in_every_keypoint(picture: pictures.Picture) -> None:
-    _, values = descriptors.describe(picture, "kaze", 32, "joint")
-    found = descriptors.matches(values, values)
-    assert [(match.queryIdx, match.trainIdx) for match in sorted(found, key=lambda m: m.queryIdx)] == [
-        (i, i) for i in range(32)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_a_photo_without_a_keypoint_has_no_descriptors(detector: str, protocol: str) -> None:
+    points, values, found = descriptors.describe(np.full((120, 160, 3), 128, np.uint8), recipe(detector, protocol))
+    assert (points, found) == ([], 0)
+    assert values.shape == (0, descriptors.COLUMNS[detector])  # type: ignore[index]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(1, 90),
+    width=st.integers(1, 90),
+    seed=st.integers(0, 99),
+    detector=st.sampled_from(DETECTORS),
+    protocol=st.sampled_from(PROTOCOLS),
+)
+def test_a_photo_of_any_size_is_described(height: int, width: int, seed: int, detector: str, protocol: str) -> None:
+    """AKAZE writes past its memory in photos a pixel high; below 32 pixels a side nothing is looked for."""
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    points, values, found = descriptors.describe(noise, recipe(detector, protocol, 20))
+    assert len(points) == len(values) <= min(20, found)
+    assert all(0 <= point.pt[0] < width and 0 <= point.pt[1] < height for point in points)
+    if min(height, width) < descriptors.SMALLEST:
+        assert found == 0
+
+
+def test_distances_of_comparable_descriptors_are_those_the_field_uses() -> None:
+    rng = np.random.default_rng(0)
+    one, other = rng.integers(0, 256, (2, 1, 32), np.uint8)
+    bits = [descriptors.comparable(each, "orb") for each in (one, other)]
+    assert ((bits[0] - bits[1]) ** 2).sum() == cv2.norm(one, other, cv2.NORM_HAMMING)
+    roots = descriptors.comparable(rng.integers(0, 256, (5, 128), np.uint8), "sift")
+    np.testing.assert_allclose(np.linalg.norm(roots, axis=1), 1, rtol=1e-6)  # RootSIFT: Hellinger's kernel
+    assert not descriptors.comparable(np.zeros((1, 128), np.uint8), "sift").any()
+
+
+ROWS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 9), st.integers(0, 99)), min_size=1, max_size=150)
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=ROWS, detector=st.sampled_from(DETECTORS))
+def test_what_is_written_is_read_again_without_a_copy(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int, int]], detector: descriptors.Detector
+) -> None:
+    """Any number of photos with any number of keypoints, none among them."""
+    rng = np.random.default_rng(0)
+    kind, columns = (np.float32 if detector == "kaze" else np.uint8), descriptors.COLUMNS[detector]
+    made = [
+        features.Row(
+            f"p{i}",
+            name,
+            found,
+            rng.random((kept, 4), np.float32),
+            rng.integers(0, 256, (kept, columns)).astype(kind),
+        )
+        for i, (name, kept, found) in enumerate(rows)
     ]
-    assert descriptors.matches(values[:0], values) == []
+    path = tmp_path_factory.mktemp("f") / "f.arrow"
+    features.write(path, recipe(detector), iter(made))
+    read = features.read(path)
+    assert read.settings == recipe(detector)
+    assert [*zip(read.ids, read.landmarks, read.found, strict=True)] == [row[:3] for row in made]
+    for row, points, values in zip(made, read.points, read.values, strict=True):
+        np.testing.assert_array_equal(points, row.points)
+        np.testing.assert_array_equal(values, row.values)
+        assert values.dtype == kind
+        assert not values.flags.owndata  # a view into the file: descriptors of a million photos need no memory
 
 
 def test_one_worker_and_two_write_the_same_bytes(script: Script, photos: Path, tmp_path: Path) -> None:
+    kinds = ("arrow", "png", "json")
     for workers in "12":
-        out = [tmp_path / f"{workers}.npz", tmp_path / f"{workers}.png"]
+        out = [tmp_path / f"{workers}.{kind}" for kind in kinds]
         done = script(
             "keypoints",
             photos / "photos.csv",
@@ -74,15 +149,84 @@ def test_one_worker_and_two_write_the_same_bytes(script: Script, photos: Path, t
             LANDMARKS_WORKERS=workers,
         )
         assert done.returncode == 0, done.stderr
-    for kind in ("npz", "png"):
+    for kind in kinds:
         assert (tmp_path / f"1.{kind}").read_bytes() == (tmp_path / f"2.{kind}").read_bytes()
-    features = descriptors.load(tmp_path / "1.npz")
-    assert features.values.shape == (36, 1024)
-    assert list(features.landmarks[:2]) == ["1", "1"]
+    table = pd.read_feather(tmp_path / "1.arrow")
+    assert list(table.columns) == ["id", "landmark_id", "found", "points", "values"]
+    assert (len(table), table["landmark_id"][0]) == (36, "1")
+
+
+def test_photos_with_few_or_no_keypoints_are_kept_and_counted(script: Script, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    pictures.write(tmp_path / "images" / "p1_00.jpg", pictures.read(photos / "images" / "p1_00.jpg"), 90)
+    grey = np.full((90, 120, 3), 128, np.uint8)
+    pictures.write(tmp_path / "images" / "p1_01.jpg", grey, 90)
+    pictures.write(tmp_path / "images" / "p1_02.jpg", cv2.rectangle(grey, (30, 30), (60, 60), (255, 255, 255), -1), 90)
+    out = [tmp_path / name for name in ("f.arrow", "f.png", "f.json")]
+    done = script("keypoints", photos / "photos.csv", tmp_path / "images", *out, "--detector", "sift")
+    assert done.returncode == 0, done.stderr
+    counted = json.loads((tmp_path / "f.json").read_text())
+    assert (counted["photos"], counted["none"], counted["below_32"]) == (3, 1, 2)
+    assert [len(values) > 0 for values in features.read(out[0]).values] == [True, False, True]
 
 
 def test_a_file_that_is_no_features_is_an_error_that_names_it(tmp_path: Path) -> None:
-    (tmp_path / "f.npz").write_bytes(b"nonsense")
-    for name in ("f.npz", "none.npz"):
+    pd.DataFrame({"id": ["a"]}).to_feather(tmp_path / "other.arrow")
+    (tmp_path / "f.arrow").write_bytes(b"nonsense")
+    (tmp_path / "empty.arrow").write_bytes(b"")
+    for name in ("f.arrow", "none.arrow", "empty.arrow", "other.arrow"):
         with pytest.raises(InputError, match=name):
-            descriptors.load(tmp_path / name)
+            features.read(tmp_path / name)
+
+
+def test_a_photo_too_large_for_kazes_memory_cannot_be_asked_for(script: Script, photos: Path, tmp_path: Path) -> None:
+    out = [tmp_path / name for name in ("f.arrow", "f.png", "f.json")]
+    done = script("keypoints", photos / "photos.csv", photos / "images", *out, "--long-side", 9000)
+    assert done.returncode == 2
+    assert "2048" in done.stderr
+
+
+def described(picture: pictures.Picture, detector: str) -> tuple[np.ndarray, np.ndarray]:
+    points, values, _ = descriptors.describe(picture, recipe(detector, "joint", 400))
+    return np.array([point.pt for point in points], np.float32) / max(picture.shape[:2]), values
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_a_photo_matches_itself_and_the_same_place_from_elsewhere_but_no_noise(
+    picture: pictures.Picture, detector: descriptors.Detector
+) -> None:
+    height, width = picture.shape[:2]
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    aside = cv2.getPerspectiveTransform(
+        corners, corners * 0.8 + np.array([[30, 20], [10, 5], [20, 15], [12, 22]], np.float32)
+    )
+    other = cv2.warpPerspective(picture, aside, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    (points, values), (moved, moved_values) = described(picture, detector), described(other, detector)
+    itself = matching.match((points, points), (values, values), detector)
+    assert itself.inliers.all()
+    assert (itself.pairs[:, 0] == itself.pairs[:, 1]).all()
+    found = matching.match((points, moved), (values, moved_values), detector)
+    assert found.inliers.sum() >= 30
+    where = cv2.perspectiveTransform(points[None, found.pairs[:, 0]] * width, aside)[0] / width
+    apart = np.linalg.norm(where - moved[found.pairs[:, 1]], axis=1)
+    assert (apart[found.inliers] < 2 * matching.TOLERANCE).all()
+    noise = described(np.random.default_rng(0).integers(0, 256, picture.shape, np.uint8), detector)
+    assert matching.match((points, noise[0]), (values, noise[1]), detector).inliers.sum() < 10
+
+
+@given(arrays.arrays(np.uint8, st.tuples(st.integers(0, 6), st.just(32))), st.integers(0, 6))
+def test_photos_with_hardly_a_keypoint_match_nowhere_without_an_error(values: np.ndarray, kept: int) -> None:
+    points = np.random.default_rng(0).random((len(values), 2), np.float32)
+    few = values[:kept], points[:kept]
+    found = matching.match((points, few[1]), (values, few[0]), "orb")
+    assert len(found.pairs) == len(found.inliers) <= len(values)
+
+
+def test_a_broken_photo_is_an_error_that_names_it(script: Script, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "p1_00.jpg").write_bytes(b"\xff\xd8\xff nonsense")
+    out = [tmp_path / name for name in ("f.arrow", "f.png", "f.json")]
+    fails_in_one_line(
+        script("keypoints", photos / "photos.csv", tmp_path / "images", *out), "p1_00.jpg", "does not decode"
+    )
+    assert not any(path.exists() for path in out)

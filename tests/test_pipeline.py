@@ -26,7 +26,9 @@ STAGES = (
     "split",
     "keypoints",
     "sweep",
+    "grid",
     "baseline",
+    "retrieve",
     "cnn",
     "evaluate",
 )
@@ -147,7 +149,7 @@ def test_the_lock_pins_one_headless_opencv_below_5_and_names_no_index() -> None:
 def test_the_committed_results_have_the_shape_the_field_expects() -> None:
     results = json.loads((ROOT / "metrics" / "results.json").read_text())
     tests = {name: model["test"] for name, model in results["models"].items()}
-    assert set(results["data"]) == {"catalogue", "clean", "download", "anonymize", "split", "sweep"}
+    assert set(results["data"]) == DATA
     assert results["models"]["bayes_raw"]["train"]["top1"] - tests["bayes_raw"]["top1"] >= 0.25
     assert tests["bayes_raw"]["top1_high"] < 0.6
     assert min(tests["plain"]["top1"], tests["augmented"]["top1"]) >= 0.9
@@ -156,10 +158,11 @@ def test_the_committed_results_have_the_shape_the_field_expects() -> None:
     assert min(results["data"]["anonymize"]["faces"], results["data"]["download"]["replaced"]) > 0
 
 
+DATA = {"catalogue", "clean", "download", "anonymize", "split", "keypoints", "sweep", "grid", "retrieve"}
 SMALL = (  # the real pipeline, smaller
     ("per_class: 60", "per_class: 12"), ("reserve: 30", "reserve: 12"), ("classes: 10", "classes: 3"), ("start: 10", "start: 2"),
     ("stop: 200", "stop: 8"), ("folds: 5", "folds: 2"), ("n: 15", "n: 6"), ("epochs: 40", "epochs: 3"),
-    ("long_side: 512", "long_side: 200"), ("views: 8", "views: 1"),
+    ("long_side: 400", "long_side: 200"), ("views: 8", "views: 1"), ("words: 64", "words: 8"), ("sample: 60000", "sample: 5000"),
 )  # fmt: skip
 
 
@@ -255,7 +258,7 @@ def test_the_plots_are_drawn(clone: Clone) -> None:
         "Accuracy by number of principal components",
     ):
         assert title in page
-    assert len(list((clone.folder / "drawn" / "static").iterdir())) == 5
+    assert len(list((clone.folder / "drawn" / "static").iterdir())) == 10
     shutil.rmtree(clone.folder / "drawn")
 
 

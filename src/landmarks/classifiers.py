@@ -1,74 +1,168 @@
-"""The classical models: scikit-learn pipelines on flattened descriptors."""
+"""The classical models: scikit-learn pipelines from descriptors to landmarks."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
+from landmarks.descriptors import Detector
+from landmarks.encodings import ENCODERS, Encoding, Flat, Photos
 from landmarks.errors import InputError
 
 Values = NDArray[np.float64]
-Kind = Literal["bayes", "tree"]
+Labels = NDArray[np.str_]
+Kind = Literal["bayes", "tree", "svm", "logistic", "neighbours"]
+Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
-def pipeline(kind: Kind, components: int, seed: int) -> Pipeline:
-    """Gaussian naive Bayes or a decision tree, on ``components`` principal components or, at 0, on the columns as they are."""
-    model = GaussianNB() if kind == "bayes" else DecisionTreeClassifier(random_state=seed)
-    steps = [("pca", PCA(components, svd_solver="full"))] if components else []
-    return Pipeline([*steps, ("model", model)])
+@dataclass(frozen=True)
+class Recipe:
+    """A classical model in all its parts.
 
-
-def fit(kind: Kind, components: int, seed: int, values: Values, landmarks: NDArray[np.str_]) -> Pipeline:
-    """Fit ``pipeline`` on values (n, columns) and landmarks (n,), on one thread so that the bits don't depend on the machine's cores.
-
-    Raises ``InputError`` if there are fewer rows or columns than components.
+    Attributes:
+        detector: of the features it is fitted on.
+        encoding: how a photo's descriptors become one vector.
+        kind: of classifier.
+        n: principal components of that vector; 0 leaves it as it is.
+        keypoints: descriptors that ``flat`` lays end to end.
+        words: of the vocabulary of the other encodings.
+        components: principal components of a descriptor in them.
+        sample: descriptors that they learn from.
+        seed: of all that is drawn.
     """
-    require_components(components, values)
+
+    detector: Detector
+    encoding: Encoding
+    kind: Kind
+    n: int = 0
+    keypoints: int = 32
+    words: int = 64
+    components: int = 64
+    sample: int = 60_000
+    seed: int = 0
+
+
+def encoder(recipe: Recipe) -> Any:
+    """The transformer from descriptors to one vector a photo."""
+    if recipe.encoding == "flat":
+        return Flat(recipe.detector, recipe.keypoints)
+    return ENCODERS[recipe.encoding](recipe.detector, recipe.words, recipe.components, recipe.sample, recipe.seed)
+
+
+def classifier(kind: Kind, seed: int) -> Any:
+    """Naive Bayes and the tree as in the thesis; the others at strengths that suit vectors of length 1."""
+    match kind:
+        case "bayes":
+            return GaussianNB()
+        case "tree":
+            return DecisionTreeClassifier(random_state=seed)
+        case "svm":
+            return LinearSVC(random_state=seed)
+        case "logistic":
+            return LogisticRegression(C=100, max_iter=1000)
+        case "neighbours":
+            return KNeighborsClassifier(5, weights="distance", algorithm="brute")
+
+
+def pipeline(recipe: Recipe) -> Pipeline:
+    """``encode``, ``pca`` where ``n`` is above 0, ``model``: fitted on ``Features.values`` and ``Features.landmarks``."""
+    steps = [("encode", encoder(recipe)), ("model", classifier(recipe.kind, recipe.seed))]
+    if recipe.n:
+        steps.insert(1, ("pca", PCA(recipe.n, svd_solver="full")))
+    return Pipeline(steps)
+
+
+def fit(recipe: Recipe, photos: Photos, landmarks: Labels) -> Pipeline:
+    """Fit ``pipeline`` on one thread, so that the bits don't depend on the machine's cores.
+
+    Raises ``InputError`` if there are fewer photos or columns than components.
+    """
     with threadpool_limits(1):
-        return pipeline(kind, components, seed).fit(values, landmarks)
+        model = pipeline(recipe)
+        encoded = model[0].fit_transform(photos)
+        require_components(recipe.n, encoded)
+        for _, step in model.steps[1:-1]:
+            encoded = step.fit_transform(encoded)
+        model[-1].fit(encoded, landmarks)
+    return model
 
 
-def require_components(components: int, values: Values) -> None:
+def probabilities(model: Pipeline, photos: Photos) -> Values:
+    """(n, landmarks), rows that sum to 1, on one thread. Of a linear SVM they are the softmax of its distances."""
+    with threadpool_limits(1):
+        if hasattr(model, "predict_proba"):
+            return np.asarray(model.predict_proba(photos))
+        distances = model.decision_function(photos)
+        if distances.ndim == 1:  # two landmarks
+            distances = np.stack([-distances, distances], axis=1) / 2
+        weights = np.exp(distances - distances.max(axis=1, keepdims=True))
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def require_components(n: int, encoded: Values) -> None:
     """Raise ``InputError`` if PCA cannot give that many components."""
-    if components > min(values.shape):
+    if n > min(encoded.shape):
         raise InputError(
-            f"{components} principal components asked for, {values.shape[0]} training photos of {values.shape[1]} columns "
-            f"give {min(values.shape)} at most; lower pca.n or sweep.stop in params.yaml"
+            f"{n} principal components asked for, {encoded.shape[0]} training photos of {encoded.shape[1]} columns "
+            f"give {min(encoded.shape)} at most; lower pca.n or sweep.stop in params.yaml"
         )
 
 
-def sweep(
-    values: Values, landmarks: NDArray[np.str_], groups: NDArray[np.int64], components: list[int], folds: int, seed: int
-) -> list[tuple[int, float, float]]:
-    """Accuracy of naive Bayes against the number of components (the thesis' figure 23), cross-validated.
+def deal(landmarks: Labels, groups: NDArray[np.int64], folds: int, seed: int, block: str) -> Iterator[Fold]:
+    """Folds for cross-validation, (train, held out) a fold: stratified, near-duplicates together.
 
-    One PCA a fold gives every number of components: its first n columns. Folds are stratified and keep near-duplicates
-    together. Returns (components, accuracy on the training folds, on the held-out fold), means over the folds.
+    Raises ``InputError`` naming the parameter ``block.folds`` if a landmark has fewer photos than folds.
     """
     fewest = min(Counter(landmarks.tolist()).values())
     if fewest < folds:
         raise InputError(
-            f"a landmark has {fewest} training photos, sweep.folds asks for {folds}; lower it in params.yaml"
+            f"a landmark has {fewest} training photos, {block}.folds asks for {folds}; lower it in params.yaml"
         )
-    scores = np.zeros((len(components), folds, 2))
-    deal = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    with threadpool_limits(1):
-        for fold, (train, held_out) in enumerate(deal.split(values, landmarks, groups)):
-            require_components(max(components), values[train])
-            pca = PCA(max(components), svd_solver="full").fit(values[train])
-            parts = [pca.transform(values[part]) for part in (train, held_out)]
-            for row, n in enumerate(components):
-                model = GaussianNB().fit(parts[0][:, :n], landmarks[train])
-                for column, part in enumerate((train, held_out)):
-                    scores[row, fold, column] = model.score(parts[column][:, :n], landmarks[part])
-    means = scores.mean(axis=1).round(4)
-    return [(n, float(row[0]), float(row[1])) for n, row in zip(components, means, strict=True)]
+    return StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(landmarks, landmarks, groups)
+
+
+def by_components(
+    train: Values, train_landmarks: Labels, held_out: Values, held_out_landmarks: Labels, components: list[int]
+) -> NDArray[np.float64]:
+    """Accuracy of naive Bayes on the first n principal components, for every n of ``components``, (n, 2): train, held out.
+
+    One PCA and one naive Bayes do for all: components don't depend on how many are kept, nor does what naive Bayes adds
+    up from each. The same as fitting both anew for every number, where the PCA is exact.
+    """
+    most = max(components)
+    require_components(most, train)
+    pca = PCA(most, svd_solver="full").fit(train)
+    projected = pca.transform(train)
+    model = GaussianNB().fit(projected, train_landmarks)
+    parts = ((projected, train_landmarks), (pca.transform(held_out), held_out_landmarks))
+    return np.stack([_by_columns(model, values, landmarks, components) for values, landmarks in parts], axis=1)
+
+
+def _by_columns(model: GaussianNB, values: Values, landmarks: Labels, columns: list[int]) -> Values:
+    """Accuracy of a fitted naive Bayes from the first n columns alone, for every n of ``columns``.
+
+    The variance that GaussianNB adds to all for stability is a share of the largest: the first column's, whatever n.
+    """
+    right = np.zeros((len(columns), len(values)), bool)
+    truth = np.searchsorted(model.classes_, landmarks)
+    last = np.array(columns) - 1
+    for start in range(0, len(values), 256):  # bounds the memory: photos * landmarks * columns
+        block = values[start : start + 256, None, :]
+        each = -0.5 * (np.log(2 * np.pi * model.var_) + (block - model.theta_) ** 2 / model.var_)
+        likelihood = np.log(model.class_prior_)[:, None] + each.cumsum(axis=2)[:, :, last]
+        right[:, start : start + 256] = truth[start : start + 256] == likelihood.argmax(axis=1).T
+    return right.mean(axis=1)

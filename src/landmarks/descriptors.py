@@ -1,95 +1,106 @@
-"""Keypoints and their descriptors, flattened to one row a photo as in the thesis (its figures 7 to 11)."""
+"""Keypoints of a photo and their descriptors (the thesis' figures 7 to 11)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.errors import InputError
-from landmarks.files import whole
-
 Picture = NDArray[np.uint8]
-Detector = Literal["kaze", "orb"]
-Protocol = Literal["joint", "thesis"]
+Detector = Literal["kaze", "orb", "akaze", "sift"]
+Protocol = Literal["joint", "upright", "thesis"]
+
+COLUMNS: dict[Detector, int] = {"kaze": 64, "orb": 32, "akaze": 61, "sift": 128}
+BINARY: tuple[Detector, ...] = ("orb", "akaze")  # their bytes hold bits, compared by Hamming distance
+SMALLEST = 32  # pixels a side; with less KAZE and ORB have no room for their scales
 
 
 @dataclass(frozen=True)
-class Features:
-    """Flattened descriptors: ``ids`` (n,), ``landmarks`` (n,), ``values`` (n, columns), ``keypoints`` found (n,)."""
+class Settings:
+    """What makes a descriptor.
 
-    ids: NDArray[np.str_]
-    landmarks: NDArray[np.str_]
-    values: NDArray[Any]
-    keypoints: NDArray[np.int64]
+    Attributes:
+        detector: ``kaze`` (Alcantarilla et al., 2012; 64 floats), ``akaze`` (the same, 2013; 61 bytes), ``orb`` (Rublee
+            et al., 2011; 32 bytes) or ``sift`` (Lowe, 2004; 128 bytes).
+        count: keypoints kept of a photo, the strongest by response.
+        long_side: pixels to which photos are shrunk first; it bounds the memory (KAZE: 500 MB a megapixel).
+        protocol: ``thesis`` detects, keeps the strongest, then describes those, which leaves out the multiscale
+            derivatives of KAZE; ``joint`` detects and describes in one pass, then keeps the strongest; ``upright`` is
+            that without turning each patch to its own direction: photos of buildings know where up is.
+    """
+
+    detector: Detector
+    count: int
+    long_side: int
+    protocol: Protocol
 
 
-def describe(
-    picture: Picture, detector: Detector, keypoints: int, protocol: Protocol
-) -> tuple[list[Any], NDArray[Any]]:
+def describe(picture: Picture, settings: Settings) -> tuple[list[Any], NDArray[Any], int]:
     """The strongest keypoints of a photo and their descriptors.
 
     Args:
-        picture: uint8 BGR (height, width, 3).
-        detector: ``kaze`` (Alcantarilla et al., 2012; 64 floats) or ``orb`` (Rublee et al., 2011; 32 bytes).
-        keypoints: how many, by response.
-        protocol: ``thesis`` detects, keeps the strongest, then describes those, which leaves out the multiscale
-            derivatives of KAZE; ``joint`` detects and describes in one pass, then keeps the strongest.
+        picture: uint8 BGR (height, width, 3), already shrunk.
+        settings: which, and how many.
 
     Returns:
-        ``cv2.KeyPoint`` (at most ``keypoints``) and float32 or uint8 (as many, columns).
+        ``cv2.KeyPoint``, strongest first (``thesis``: as OpenCV leaves them); float32 (KAZE) or uint8, (as many,
+        ``COLUMNS``); how many there were before the strongest were kept.
     """
-    tool: Any = cv2.KAZE_create() if detector == "kaze" else cv2.ORB_create()
-    empty = np.zeros((0, columns(detector)), np.float32 if detector == "kaze" else np.uint8)
-    if protocol == "thesis":
-        strongest = sorted(tool.detect(picture), key=lambda point: -point.response)[:keypoints]
-        points, values = tool.compute(picture, strongest)
-        return list(points), empty if values is None else values
-    points, values = tool.detectAndCompute(picture, None)
+    empty = np.zeros((0, COLUMNS[settings.detector]), np.float32 if settings.detector == "kaze" else np.uint8)
+    if min(picture.shape[:2]) < SMALLEST:
+        return [], empty, 0
+    tool = _tool(settings)
+    if settings.protocol == "thesis":
+        found = tool.detect(picture)
+        points, values = tool.compute(picture, _strongest(found, settings.count))
+    elif settings.protocol == "upright" and settings.detector in ("sift", "orb"):
+        found = list({(point.pt, point.size): point for point in tool.detect(picture)}.values())  # not one a direction
+        points = _strongest(found, settings.count)
+        for point in points:
+            point.angle = 0.0
+        points, values = tool.compute(picture, points)
+    else:
+        found, values = tool.detectAndCompute(picture, None)
+        order = _order(found)[: settings.count]
+        points, values = [found[i] for i in order], None if values is None else values[order]
     if values is None:
-        return [], empty
-    order = np.argsort([-point.response for point in points], kind="stable")[:keypoints]
-    return [points[i] for i in order], values[order]
+        return [], empty, len(found)
+    return list(points), values.astype(empty.dtype), len(found)
 
 
-def columns(detector: Detector) -> int:
-    """Numbers a descriptor."""
-    return 64 if detector == "kaze" else 32
+def _tool(settings: Settings) -> Any:
+    upright = settings.protocol == "upright"
+    match settings.detector:
+        case "kaze":
+            return cv2.KAZE_create(upright=upright)
+        case "akaze":
+            return cv2.AKAZE_create(cv2.AKAZE_DESCRIPTOR_MLDB_UPRIGHT if upright else cv2.AKAZE_DESCRIPTOR_MLDB)
+        case "orb":
+            return cv2.ORB_create(max(settings.count, 500))  # 500: OpenCV's own, which the thesis had
+        case "sift":
+            return cv2.SIFT_create()
 
 
-def flatten(values: NDArray[Any], keypoints: int) -> NDArray[Any]:
-    """Descriptors one after the other, (keypoints * columns,), zeros where a photo has fewer."""
-    row = np.zeros(keypoints * values.shape[1], values.dtype)
-    row[: values.size] = values.ravel()
-    return row
+def _order(points: Any) -> NDArray[np.intp]:
+    return np.argsort([-point.response for point in points], kind="stable")
 
 
-def save(path: Path, features: Features) -> None:
-    """Write an ``.npz`` whose bytes depend on its content alone."""
-    with whole(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, **vars(features))
+def _strongest(points: Any, count: int) -> list[Any]:
+    return [points[i] for i in _order(points)[:count]]
 
 
-def load(path: Path) -> Features:
-    """Read what ``save`` wrote, executing nothing. Raises ``InputError`` if the file is missing or is something else."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Features(**{name: arrays[name] for name in ("ids", "landmarks", "values", "keypoints")})
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run: dvc repro keypoints") from None
-    except (ValueError, KeyError, EOFError) as error:
-        raise InputError(
-            f"{path}: not a file of the keypoints stage ({error}); run: dvc repro --force keypoints"
-        ) from None
+def comparable(values: NDArray[Any], detector: Detector) -> NDArray[np.float32]:
+    """Descriptors (k, columns) as numbers that Euclidean distance suits, float32.
 
-
-def matches(query: NDArray[Any], train: NDArray[Any]) -> list[Any]:
-    """Nearest descriptor in ``train`` for each of ``query``, cross-checked, best first (``cv2.DMatch``)."""
-    if not len(query) or not len(train):
-        return []
-    norm = cv2.NORM_HAMMING if query.dtype == np.uint8 else cv2.NORM_L2
-    return sorted(cv2.BFMatcher(norm, crossCheck=True).match(query, train), key=lambda match: match.distance)
+    The bits of binary ones, 0 or 1, (k, 8 * columns): their squared distance is Hamming's. The roots of SIFT's, as
+    shares of their sum (RootSIFT: Arandjelović and Zisserman, 2012). KAZE's as they are.
+    """
+    if detector in BINARY:
+        return np.unpackbits(values, axis=1).astype(np.float32)
+    numbers = values.astype(np.float32)
+    if detector == "sift":
+        return np.sqrt(numbers / np.maximum(numbers.sum(axis=1, keepdims=True), 1))
+    return numbers

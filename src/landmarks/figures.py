@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from landmarks import descriptors, photos
+from landmarks import photos
 from landmarks.files import whole
 
 Picture = NDArray[np.uint8]
@@ -68,25 +68,77 @@ def least_certain(path: Path, folder: Path, passed: dict[str, Any], count: int =
 
 
 def keypoints_and_matches(
-    path: Path, pair: list[Picture], described: list[tuple[list[Any], Any]], detector: str
+    path: Path, pair: list[Picture], points: list[NDArray[np.float32]], itself: Any, other: Any, detector: str
 ) -> None:
-    """Keypoints of a photo, its matches with itself and with another of the same place (the thesis' figures 7, 10, 11)."""
-    (points, values), (other_points, other_values) = described[0], described[-1]
-    rich = cv2.DRAW_MATCHES_FLAGS_DRAW_RICH_KEYPOINTS
-    drawn = cv2.drawKeypoints(pair[0], points, None, color=(0, 255, 255), flags=rich)
-    itself, other = descriptors.matches(values, values), descriptors.matches(values, other_values)
+    """Keypoints of a photo, its matches with itself and with another of the same place (the thesis' figures 7, 10, 11).
+
+    ``points`` are those of the two photos as in ``features.Row``, ``itself`` and ``other`` ``matching.Matches``.
+    """
+    drawn = [_keypoints(*each) for each in zip(points, pair, strict=True)]
+    rich = cv2.drawKeypoints(pair[0], drawn[0], None, (0, 255, 255), cv2.DRAW_MATCHES_FLAGS_DRAW_RICH_KEYPOINTS)
     figure = Figure(figsize=(9, 10), layout="constrained")
     rows = figure.subplots(3, 1)
-    _show(rows[0], drawn, f"{len(points)} strongest {detector.upper()} keypoints")
-    lines: dict[str, Any] = {"matchColor": (0, 255, 0), "flags": cv2.DRAW_MATCHES_FLAGS_NOT_DRAW_SINGLE_POINTS}
-    _show(
-        rows[1],
-        cv2.drawMatches(pair[0], points, pair[0], points, itself, None, **lines),
-        f"with itself: {len(itself)} matches",
-    )
-    title = f"with another photo of the same place: {len(other)} matches (mutual nearest neighbours, right or wrong)"
-    _show(rows[2], cv2.drawMatches(pair[0], points, pair[-1], other_points, other, None, **lines), title)
+    _show(rows[0], rich, f"{len(drawn[0])} strongest {detector.upper()} keypoints")
+    for axes, title, photos_, keypoints, found in (
+        (rows[1], "with itself", [pair[0]] * 2, [drawn[0]] * 2, itself),
+        (rows[2], "with another photo of the same place", pair, drawn, other),
+    ):
+        agreed = f"{len(found.pairs)} matches pass the ratio test, {found.inliers.sum()} of them one homography (green)"
+        _show(axes, _lines(photos_, keypoints, found), f"{title}: {agreed}")
     _save(path, figure, dpi=75)
+
+
+def _keypoints(points: NDArray[np.float32], picture: Picture) -> list[Any]:
+    side = max(picture.shape[:2])
+    return [cv2.KeyPoint(x * side, y * side, size * side, angle) for x, y, size, angle in points.tolist()]
+
+
+def _lines(pictures: list[Picture], keypoints: list[list[Any]], found: Any) -> Picture:
+    """Both photos side by side, a line a match: red, and over that green where it is an inlier."""
+    canvas: Any = None
+    flags = cv2.DRAW_MATCHES_FLAGS_NOT_DRAW_SINGLE_POINTS
+    for colour, kept in (((60, 60, 230), ~found.inliers), ((0, 220, 0), found.inliers)):
+        drawn = [cv2.DMatch(int(i), int(j), 0.0) for i, j in found.pairs[kept]]
+        canvas = cv2.drawMatches(
+            pictures[0], keypoints[0], pictures[1], keypoints[1], drawn, canvas, matchColor=colour, flags=flags
+        )
+        flags |= cv2.DRAW_MATCHES_FLAGS_DRAW_OVER_OUTIMG
+    return canvas
+
+
+def retrieval(path: Path, rows: list[tuple[Picture, list[tuple[Picture, bool, int]]]]) -> None:
+    """Queries and the training photos nearest to each: ``(query, [(photo, of the same place?, inliers)])``, nearest first."""
+    widest = max(len(found) for _, found in rows)
+    figure = Figure(figsize=(1.6 * (widest + 1), 1.6 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), widest + 1, squeeze=False)
+    for axes, (query, found) in zip(grid, rows, strict=True):
+        for cell in axes:
+            cell.axis("off")
+        _show(axes[0], query, "query")
+        for cell, (picture, same, inliers) in zip(axes[1:], found, strict=False):
+            _show(cell, picture, f"{'same place' if same else 'another'}, {inliers}")
+            cell.title.set_color("#1b6e1b" if same else "#b00020")
+    figure.suptitle("Nearest training photos by encoding, and keypoints that agree with the query", fontsize=10)
+    _save(path, figure, dpi=75)
+
+
+def grid(path: Path, scores: Any) -> None:
+    """Cross-validated accuracy of each combination: a table of features, encoding, kind and validation as a map."""
+    kinds = list(dict.fromkeys(scores["kind"]))
+    rows = list(dict.fromkeys(zip(scores["features"], scores["encoding"], strict=True)))
+    values = scores["validation"].to_numpy().reshape(len(rows), len(kinds))
+    figure = Figure(figsize=(2.5 + len(kinds), 1.2 + 0.3 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        weight = "bold" if value == values.max() else "normal"
+        axes.text(
+            column, row, f"{value:.2f}", ha="center", va="center", color="w" if value > 0.6 else "k", weight=weight
+        )
+    axes.set_xticks(range(len(kinds)), kinds)
+    axes.set_yticks(range(len(rows)), [" ".join(row) for row in rows])
+    axes.set_title("Accuracy, cross-validated on the training photos", fontsize=10)
+    _save(path, figure)
 
 
 def accuracies(path: Path, models: dict[str, Any], title: str) -> None:
@@ -111,7 +163,7 @@ def accuracies(path: Path, models: dict[str, Any], title: str) -> None:
                 )
     classes = len(next(iter(models.values()))["per_class"])
     axes.axhline(1 / classes, color="#888888", linewidth=0.8, linestyle="--", label="chance")
-    axes.set(ylim=(0, 1.12), ylabel="top-1 accuracy", title=f"{classes} landmarks{': ' * bool(title)}{title}")
+    axes.set(ylim=(0, 1.2), ylabel="top-1 accuracy", title=f"{classes} landmarks{': ' * bool(title)}{title}")
     axes.set_xticks(range(len(models)), list(models))
     axes.legend(ncols=4, fontsize=8, loc="upper center")
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,232 @@
+"""The classical side, measured: the thesis' recipe beside ours on the same photos and splits, in accuracy, seconds and memory.
+
+python bench/classical.py run [PHOTOS]        both recipes, five splits, interleaved; KAZE as the thesis ran it and as we do
+python bench/classical.py components [PHOTOS] naive Bayes on 38 numbers of components: one PCA each, and one for all
+
+PHOTOS: a CSV of file (beside it), landmark_id; a folder with a subfolder a landmark; else the made world, after `make repro`.
+"""
+
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import psutil
+import typer
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.naive_bayes import GaussianNB
+from sklearn.tree import DecisionTreeClassifier
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+from landmarks import classifiers, descriptors, encodings, photos, splits, work  # noqa: E402 - needs the path
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+Photos = Annotated[Path | None, typer.Argument(help="CSV, folder, or nothing for the made world")]
+PerClass = Annotated[int, typer.Option(help="Photos a landmark, the first by id")]
+Seeds = Annotated[int, typer.Option(help="Splits")]
+Side = Annotated[int, typer.Option(help="Ours: pixels to which photos are shrunk")]
+BLOCK = 40  # photos before the other side has its turn
+TEST, VALIDATION, DUPLICATE_BITS = 0.3, 0.01, 40
+
+
+def listed(source: Path | None, per_class: int) -> tuple[list[Path], NDArray[np.str_]]:
+    """Paths and landmarks of the photos."""
+    if source is None:
+        rows = pd.read_csv(ROOT / "data/photos.csv", dtype=str)
+        rows["file"] = [str(ROOT / "data/anonymous" / f"{photo}.jpg") for photo in rows["id"]]
+        rows = rows[[Path(file).exists() for file in rows["file"]]]
+    elif source.is_dir():
+        files = sorted(path for path in source.glob("*/*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+        rows = pd.DataFrame({"file": map(str, files), "landmark_id": [path.parent.name for path in files]})
+    else:
+        rows = pd.read_csv(source, dtype=str)
+        rows["file"] = [str(source.parent / file) for file in rows["file"]]
+    rows = rows.sort_values("file").groupby("landmark_id").head(per_class)
+    return [Path(file) for file in rows["file"]], rows["landmark_id"].to_numpy(np.str_)
+
+
+def dealt(paths: list[Path], landmarks: NDArray[np.str_], seeds: int) -> Iterator[NDArray[np.bool_]]:
+    """Which photos are for training, a seed at a time: stratified, near-duplicates on one side."""
+    hashes = list(work.sound(work.each(_hash, paths, "near-duplicates")))
+    groups = splits.near_duplicates(np.array(hashes), DUPLICATE_BITS)
+    for seed in range(seeds):
+        parts = splits.split([path.name for path in paths], list(landmarks), groups, TEST, VALIDATION, seed)
+        yield np.array(parts) != "test"
+
+
+def _hash(path: Path) -> NDArray[np.bool_]:
+    return photos.perceptual_hash(photos.read(path, long_side=256))
+
+
+def thesis_kaze(path: Path) -> NDArray[np.float32]:
+    """The thesis' figures 7 to 9: full size, detect, the 32 strongest, compute, flatten, zeros at the end."""
+    picture = cv2.imread(str(path))
+    kaze = cv2.KAZE_create()  # type: ignore[attr-defined,unused-ignore]
+    points = sorted(kaze.detect(picture), key=lambda point: -point.response)[:32]
+    _, values = kaze.compute(picture, points)
+    row = np.zeros(2048, np.float32)
+    if values is not None:
+        row[: values.size] = values.ravel()
+    return row
+
+
+def ours(path: Path, settings: descriptors.Settings) -> NDArray[Any]:
+    """Descriptors of a photo, as the keypoints stage makes them."""
+    return descriptors.describe(photos.read(path, settings.long_side), settings)[1]
+
+
+@contextmanager
+def peak(found: list[float]) -> Iterator[None]:
+    """Append the most memory that this process and its children held at once, GB (shared pages counted once)."""
+    over, most = threading.Event(), [0.0]
+
+    def watch() -> None:
+        while not over.wait(0.2):
+            total = 0.0
+            for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+                try:
+                    total += process.memory_full_info().pss / 1e9
+                except psutil.Error:
+                    continue
+            most[0] = max(most[0], total)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        found.append(most[0])
+
+
+def objects(arrays: list[NDArray[Any]]) -> NDArray[np.object_]:
+    """An object array of them, whatever their shapes."""
+    made = np.empty(len(arrays), object)
+    for i, array in enumerate(arrays):
+        made[i] = array
+    return made
+
+
+@app.command()
+def run(
+    source: Photos = None, per_class: PerClass = 80, seeds: Seeds = 5, long_side: Side = 400, count: int = 600
+) -> None:
+    """Accuracy and seconds of both, and of KAZE alone."""
+    paths, landmarks = listed(source, per_class)
+    sets = {
+        "kaze": descriptors.Settings("kaze", count, long_side, "joint"),
+        "upright_kaze": descriptors.Settings("kaze", count, 320, "upright"),
+        "sift": descriptors.Settings("sift", count, long_side, "joint"),
+        "upright": descriptors.Settings("sift", count, long_side, "upright"),
+    }
+    seconds: dict[str, float] = defaultdict(float)
+    rows: list[NDArray[np.float32]] = []
+    found: dict[str, list[NDArray[Any]]] = {name: [] for name in sets}
+    held: list[float] = []
+    list(work.sound(work.each(_hash, paths[:8], "workers")))  # started before anything is timed
+    for start in tqdm(range(0, len(paths), BLOCK), desc="blocks of photos"):
+        block = paths[start : start + BLOCK]
+        begun = time.perf_counter()
+        rows += [thesis_kaze(path) for path in block]
+        seconds["thesis"] += time.perf_counter() - begun
+        with peak(held):
+            for name, settings in sets.items():
+                begun = time.perf_counter()
+                found[name] += work.sound(work.each(partial(ours, settings=settings), block, name))
+                seconds[name] += time.perf_counter() - begun
+    print(f"KAZE: thesis {seconds['thesis']:.0f} s (one process, full size)")
+    for name in ("kaze", "upright_kaze"):
+        times = seconds["thesis"] / seconds[name]
+        print(
+            f"  ours, {name} at {sets[name].long_side} px: {seconds[name]:.0f} s, {times:.1f} times faster", flush=True
+        )
+    recipes = {
+        "KAZE, flat, naive Bayes": ("kaze", classifiers.Recipe("kaze", "flat", "bayes")),
+        "upright KAZE at 320 px, flat, naive Bayes": ("upright_kaze", classifiers.Recipe("kaze", "flat", "bayes")),
+        "SIFT, VLAD, linear SVM": ("sift", classifiers.Recipe("sift", "vlad", "svm")),
+        "upright SIFT, VLAD, linear SVM": ("upright", classifiers.Recipe("sift", "vlad", "svm")),
+        "KAZE, Fisher, linear SVM": ("kaze", classifiers.Recipe("kaze", "fisher", "svm")),
+        "upright SIFT, Fisher, linear SVM": ("upright", classifiers.Recipe("sift", "fisher", "svm")),
+    }
+    scores: dict[str, list[float]] = defaultdict(list)
+    fitting: dict[str, float] = defaultdict(float)
+    flat = np.stack(rows).astype(np.float64)
+    for seed, train in enumerate(dealt(paths, landmarks, seeds)):
+        for name, n, model in (
+            ("thesis: naive Bayes", 0, GaussianNB()),
+            ("thesis: PCA 10, naive Bayes", 10, GaussianNB()),
+            ("thesis: decision tree", 0, DecisionTreeClassifier(random_state=seed)),
+        ):
+            begun = time.perf_counter()
+            pca = PCA(n, random_state=seed).fit(flat[train]) if n else None
+            values = pca.transform(flat) if pca else flat
+            scores[name].append(model.fit(values[train], landmarks[train]).score(values[~train], landmarks[~train]))
+            fitting[name] += time.perf_counter() - begun
+        for name, (features, recipe) in recipes.items():
+            begun = time.perf_counter()
+            values = objects(found[features])
+            with peak(held):
+                fitted = classifiers.fit(replace(recipe, seed=seed), values[train], landmarks[train])
+                with threadpool_limits(1):
+                    scores[name].append(fitted.score(values[~train], landmarks[~train]))
+            fitting[name] += time.perf_counter() - begun
+            print(f"  seed {seed}: {name} {scores[name][-1]:.3f}", flush=True)
+    print(
+        f"\n{len(paths)} photos, {seeds} splits, {work.workers()} workers; test accuracy, mean and sd; seconds from photos to scores"
+    )
+    for name, of in scores.items():
+        features = "thesis" if name.startswith("thesis") else recipes[name][0]
+        took = seconds[features] + fitting[name] / seeds
+        print(f"  {name:42} {np.mean(of):.3f} ± {np.std(of):.3f}   {took:7.1f} s")
+    print(f"ours, most memory: {max(held):.2f} GB over all processes")
+
+
+@app.command()
+def components(source: Photos = None, per_class: PerClass = 80, rounds: int = 3, long_side: Side = 400) -> None:
+    """One PCA and one naive Bayes a number of components, as in the thesis, beside one of each for all 38."""
+    paths, landmarks = listed(source, per_class)
+    settings = descriptors.Settings("kaze", 32, long_side, "joint")
+    values = objects(list(work.sound(work.each(partial(ours, settings=settings), paths, "kaze"))))
+    rows = encodings.Flat("kaze").transform(values)
+    train = next(dealt(paths, landmarks, 1))
+    parts = (rows[train], landmarks[train], rows[~train], landmarks[~train])
+    numbers = list(range(10, 200, 5))
+    took: dict[str, list[float]] = defaultdict(list)
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        once = classifiers.by_components(*parts, numbers)
+        took["one for all"].append(time.perf_counter() - begun)
+        for name, solver in (("one each, exact", "full"), ("one each, as scikit-learn chooses", "auto")):
+            begun = time.perf_counter()
+            each = np.array([_one(parts, n, solver) for n in numbers])
+            took[name].append(time.perf_counter() - begun)
+            if solver == "full":
+                print(f"  largest difference in accuracy: {np.abs(each - once).max():.1e}", flush=True)
+    for name, of in took.items():
+        print(f"  {name:34} {np.median(of):6.2f} s   {np.median(of) / np.median(took['one for all']):5.1f} times")
+
+
+def _one(parts: tuple[Any, ...], n: int, solver: Any) -> tuple[float, float]:
+    fit, fit_landmarks, test, test_landmarks = parts
+    pca = PCA(n, svd_solver=solver, random_state=0).fit(fit)
+    model = GaussianNB().fit(pca.transform(fit), fit_landmarks)
+    return model.score(pca.transform(fit), fit_landmarks), model.score(pca.transform(test), test_landmarks)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,92 @@
+"""Classical models on disk: loaded without executing anything, and held against what they were trained on."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import skops.io
+from sklearn.pipeline import Pipeline
+
+from landmarks.descriptors import Settings
+from landmarks.errors import InputError
+from landmarks.files import whole
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date a ZIP entry can have
+TRUSTED = [
+    *(f"landmarks.encodings.{name}" for name in ("Flat", "Words", "Vlad", "Fisher")),
+    "sklearn.tree._tree.Tree",
+]
+
+
+def save(path: Path, model: Pipeline, settings: Settings) -> None:
+    """Write a fitted pipeline beside the settings of the descriptors it was fitted on; the bytes depend on these alone."""
+    content = skops.io.dumps({"model": model, "descriptors": asdict(settings)})
+    with whole(path) as partial:
+        partial.write_bytes(_canonical(content))
+
+
+def load(path: Path, settings: Settings) -> Pipeline:
+    """Read what ``save`` wrote; nothing but scikit-learn's classes and this project's encodings is built from it.
+
+    Raises ``InputError`` if it is missing, is something else, holds anything further, or was trained on descriptors made
+    with other ``settings``.
+    """
+    try:
+        stored: dict[str, Any] = skops.io.load(path, trusted=TRUSTED)
+        model, trained_on = stored["model"], stored["descriptors"]
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run: dvc repro baseline") from None
+    except Exception as error:  # strangers' bytes: skops, zipfile and json raise what they like
+        raise InputError(
+            f"{path}: not a model of the baseline stage ({str(error).splitlines()[0]}); run: dvc repro --force baseline"
+        ) from None
+    if trained_on != asdict(settings):
+        other = [f"{name} {value!r}" for name, value in asdict(settings).items() if trained_on.get(name) != value]
+        raise InputError(
+            f"{path}: trained on other descriptors than these, which have {', '.join(other)}; run: dvc repro baseline"
+        )
+    return model
+
+
+def _canonical(content: bytes) -> bytes:
+    """The same ZIP with its entries numbered in the order of the schema, and without the time of day.
+
+    skops names objects by their address in memory, which is another one in every process.
+    """
+    numbers: dict[int, int] = {}
+
+    def number(address: int) -> int:
+        return numbers.setdefault(address, len(numbers))
+
+    def renumbered(node: Any) -> Any:
+        if isinstance(node, list):
+            return [renumbered(one) for one in node]
+        if not isinstance(node, dict):
+            return node
+        made: dict[str, Any] = {}
+        for key, value in node.items():
+            if key == "__id__":
+                made[key] = number(value)
+            elif key == "file":
+                made[key] = renamed(value)
+            else:
+                made[key] = renumbered(value)
+        return made
+
+    def renamed(file: str) -> str:
+        address, _, kind = file.partition(".")
+        return f"{number(int(address))}.{kind}"
+
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
+        schema = renumbered(json.loads(old.read("schema.json")))
+        files = {renamed(name): old.read(name) for name in old.namelist() if name != "schema.json"}
+        files["schema.json"] = json.dumps(schema, indent=1).encode()
+        for name in sorted(files):
+            new.writestr(zipfile.ZipInfo(name, EPOCH), files[name], zipfile.ZIP_DEFLATED)
+    return made.getvalue()

@@ -1,0 +1,87 @@
+"""Which photos look alike, and do they show the same points?"""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+import stage
+from landmarks import contracts, features, figures, matching, models, photos, tables, work
+from landmarks.files import write_json
+
+SHOWN = 6  # queries in the figure
+SIDE = 256  # pixels of a photo in it
+
+
+def main(
+    described: Annotated[Path, typer.Argument(help="File of the keypoints stage")],
+    split: Annotated[Path, typer.Argument(help="CSV of the split stage")],
+    model: Annotated[Path, typer.Argument(help="Model of the baseline stage, whose encoding is used")],
+    anonymous: Annotated[Path, typer.Argument(help="Folder of the anonymize stage")],
+    figure: Annotated[Path, typer.Argument(help="PNG to write: queries and their nearest training photos")],
+    counts: Annotated[Path, typer.Argument(help="JSON to write: share of the nearest that show the query's landmark")],
+    nearest: Annotated[int, typer.Option(min=1, help="Photos that count as found")] = 5,
+    verified: Annotated[
+        int, typer.Option(min=1, help="Photos nearest by encoding, put in order of their inliers")
+    ] = 20,
+    trusted: Annotated[int, typer.Option(min=1, help="Inliers from which on they say more than the encoding")] = 12,
+    ratio: Annotated[float, typer.Option(min=0.1, max=1.0, help="Lowe's ratio test")] = 0.8,
+) -> None:
+    """Look for the validation photos among the training photos: by encoding, then by the keypoints that one homography explains."""
+    found = features.read(described)
+    parts = tables.read_split(split, found.ids)["split"].to_numpy()
+    encoder = models.load(model, found.settings)[:-1]
+    queries, known = np.flatnonzero(parts == "validation"), np.flatnonzero(parts == "train")
+    with threadpool_limits(1):
+        likeness = encoder.transform(found.values[queries]) @ encoder.transform(found.values[known]).T
+    ranked = known[np.argsort(-likeness, axis=1, kind="stable")[:, : max(verified, nearest)]]
+    inliers = partial(_inliers, found=found, ratio=ratio)
+    agreeing = np.array(list(work.sound(work.each(inliers, list(zip(queries, ranked, strict=True)), "retrieve"))))
+    order = np.argsort(-np.where(agreeing >= trusted, agreeing, 0), axis=1, kind="stable")
+    again = np.take_along_axis(ranked, order, axis=1)
+    write_json(counts, {
+        "queries": len(queries), "nearest": nearest,
+        "precision": _precision(found, queries, ranked, nearest),
+        "precision_verified": _precision(found, queries, again, nearest),
+    })  # fmt: skip
+    read = partial(_read, anonymous, found.ids)
+    rows = []
+    for place in _one_a_landmark(found.landmarks[queries]):
+        shown = list(zip(ranked[place], agreeing[place], strict=True))[:nearest]
+        same = found.landmarks[queries[place]]
+        rows.append((read(queries[place]), [(read(i), bool(found.landmarks[i] == same), int(n)) for i, n in shown]))
+    figures.retrieval(figure, rows)
+
+
+def _inliers(task: tuple[int, NDArray[np.intp]], found: features.Features, ratio: float) -> list[int]:
+    query, others = task
+    return [
+        int(matching.match(
+            (found.points[query], found.points[other]), (found.values[query], found.values[other]),
+            found.settings.detector, ratio,
+        ).inliers.sum())
+        for other in others
+    ]  # fmt: skip
+
+
+def _precision(found: features.Features, queries: NDArray[np.intp], ranked: NDArray[np.intp], nearest: int) -> float:
+    same = found.landmarks[ranked[:, :nearest]] == found.landmarks[queries][:, None]
+    return round(float(same.mean()), 4)
+
+
+def _one_a_landmark(landmarks: NDArray[np.str_]) -> list[int]:
+    """The place of the first query of each of the first landmarks."""
+    names = sorted(set(landmarks.tolist()), key=contracts.natural)[:SHOWN]
+    return [int((landmarks == name).argmax()) for name in names]
+
+
+def _read(folder: Path, ids: NDArray[np.str_], place: int) -> photos.Picture:
+    return photos.read(folder / f"{ids[place]}.jpg", SIDE)
+
+
+if __name__ == "__main__":
+    stage.run(main)
