@@ -12,15 +12,14 @@ from typing import Any
 import skops.io
 from sklearn.pipeline import Pipeline
 
+from landmarks import encodings
 from landmarks.descriptors import Settings
 from landmarks.errors import InputError
 from landmarks.files import whole
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date a ZIP entry can have
-TRUSTED = [
-    *(f"landmarks.encodings.{name}" for name in ("Flat", "Words", "Vlad", "Fisher")),
-    "sklearn.tree._tree.Tree",
-]
+OURS: tuple[type, ...] = (encodings.Flat, *encodings.ENCODERS.values())
+TRUSTED = [*(f"{kind.__module__}.{kind.__name__}" for kind in OURS), "sklearn.tree._tree.Tree"]
 
 
 def save(path: Path, model: Pipeline, settings: Settings) -> None:
