@@ -64,8 +64,8 @@ def main(
     )  # fmt: skip
     everything = networks.Photos(anonymous, list(rows.index), numbers, len(labels))
     train, validation = ((rows["split"] == name).to_numpy() for name in ("train", "validation"))
-    fitted, epochs_seen, probabilities = networks.fit(recipe, everything, train, validation)
-    networks.save(model, fitted, recipe, labels)
+    fitted, epochs_seen, temperature, probabilities = networks.fit(recipe, everything, train, validation)
+    networks.save(model, fitted, recipe, labels, temperature)
     tables.write(history, epochs_seen)
     tables.write_predictions(predictions, rows.index, rows["landmark_id"], labels, probabilities)
 

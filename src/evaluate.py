@@ -4,15 +4,16 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 import typer
 
 import stage
-from landmarks import figures, scoring, tables
+from landmarks import calibration, figures, scoring, tables
 from landmarks.errors import InputError
 from landmarks.files import whole_folder, write_json
 
-COUNTED = ("catalogue", "clean", "download", "split", "sweep", "grid", "retrieve")
+COUNTED = ("catalogue", "clean", "download", "split", "sweep", "grid", "retrieve", "export")
 
 
 def main(
@@ -24,7 +25,12 @@ def main(
     confusion: Annotated[
         Path, typer.Argument(help="Folder to write: actual and predicted of the test photos, a CSV a model")
     ],
+    anonymous: Annotated[Path, typer.Argument(help="Folder of the anonymize stage")],
     figure: Annotated[Path, typer.Argument(help="PNG to write: accuracies with their intervals")],
+    diagrams: Annotated[Path, typer.Argument(help="PNG to write: accuracy against confidence")],
+    mistakes: Annotated[
+        Path, typer.Argument(help="PNG to write: the test photos that each model got most surely wrong")
+    ],
     title: Annotated[str, typer.Option(help="What the photos are of, for the figure")] = "",
     model: Annotated[list[str] | None, typer.Option(help="Models to compare, in that order; repeat for more")] = None,
 ) -> None:
@@ -45,16 +51,32 @@ def main(
         for name, table in tested.items():
             tables.write(folder / f"{name}.csv", table.loc[test, ["actual", "predicted"]])
     figures.accuracies(figure, models, title)
+    tests = {name: table.loc[test] for name, table in tested.items()}
+    figures.reliability(diagrams, {name: _bins(rows) for name, rows in tests.items()})
+    figures.mistakes(mistakes, anonymous, {name: _surest_mistakes(rows) for name, rows in tests.items()})
     write_json(results, {"models": models, "data": data})
 
 
 def _predictions(path: Path, parts: pd.DataFrame) -> pd.DataFrame:
-    table = tables.read(path, ["id", "actual", "predicted"]).set_index("id")
+    table = tables.read(path, ["id", "actual", "predicted", "confidence"]).set_index("id")
     if set(table.index) != set(parts.index):
         raise InputError(f"{path}: not the photos of the split stage; run: dvc repro")
     if wrong := list(table.index[table["actual"] != parts.loc[table.index, "landmark_id"]]):
         raise InputError(f"{path}: the photo {wrong[0]!r} is of another landmark than in the split; run: dvc repro")
-    return table
+    confidence = pd.to_numeric(table["confidence"], errors="coerce")
+    if not (sound := confidence.between(0, 1)).all():
+        raise InputError(f"{path}: the photo {sound.idxmin()!r} has no confidence between 0 and 1; run: dvc repro")
+    return table.assign(confidence=confidence)
+
+
+def _bins(rows: pd.DataFrame) -> "np.typing.NDArray[np.float64]":
+    return calibration.reliability(rows["confidence"].to_numpy(), (rows["actual"] == rows["predicted"]).to_numpy())
+
+
+def _surest_mistakes(rows: pd.DataFrame) -> list[tuple[str, str, str, float]]:
+    """(id, actual, predicted, confidence), the surest first."""
+    wrong = rows[rows["actual"] != rows["predicted"]].sort_values("confidence", ascending=False, kind="stable")
+    return list(wrong.reset_index()[["id", "actual", "predicted", "confidence"]].itertuples(index=False, name=None))
 
 
 def _read(path: Path) -> Any:

@@ -47,13 +47,15 @@ def test_a_saved_model_predicts_what_the_stage_predicted(
 ) -> None:
     done = script("cnn", photos / "images", split, *outputs(tmp_path), *BACKBONE, "--epochs", 5, "--head", 32)
     assert done.returncode == 0, done.stderr
-    model, recipe, labels = networks.load(tmp_path / "model.json")
+    network = networks.load(tmp_path / "model.json")
+    recipe = network.recipe
     rows = pd.read_csv(tmp_path / "predictions.csv", dtype={"predicted": str})
     batch = np.stack(
         [pictures.read_square(photos / "images" / f"{photo}.jpg", recipe.size, recipe.crop) for photo in rows["id"]]
     )
-    logits = model(batch.astype(np.float32) / 255).numpy()
-    assert [labels[best] for best in logits.argmax(axis=1)] == list(rows["predicted"])
+    shares = network.probabilities(batch)
+    assert [network.labels[best] for best in shares.argmax(axis=1)] == list(rows["predicted"])
+    np.testing.assert_allclose(shares.max(axis=1), rows["confidence"], atol=1e-4)
     assert json.loads((tmp_path / "model.json").read_text())["recipe"]["head"] == [32]
 
 
@@ -117,6 +119,72 @@ def test_a_module_that_cannot_be_used_is_an_error_that_names_it(
     assert all(part in line for part in parts), line
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_covering_what_the_network_looks_at_lowers_the_probability(
+    script: Script, photos: Path, split: Path, tmp_path: Path
+) -> None:
+    done = script("cnn", photos / "images", split, *outputs(tmp_path), *BACKBONE, "--epochs", 8)
+    assert done.returncode == 0, done.stderr
+    made = []
+    for name in "ab":
+        done = script("explain", photos / "images", split, tmp_path / "model.json", tmp_path / name, "--cells", 4)
+        assert done.returncode == 0, done.stderr
+        made.append((tmp_path / name).read_bytes())
+    assert made[0] == made[1]
+    network = networks.load(tmp_path / "model.json")
+    picture = pictures.read_square(photos / "images" / "p1_00.jpg", 128, True)
+    probability, drops = networks.occlusion(network, picture, "1", 4)
+    assert probability == network.probabilities(picture[None])[0, 0]
+    row, column = (int(i) for i in np.unravel_index(drops.argmax(), drops.shape))
+    covered = picture.copy()
+    covered[max(32 * row - 16, 0) : 32 * row + 48, max(32 * column - 16, 0) : 32 * column + 48] = picture.mean((0, 1))
+    assert probability - network.probabilities(covered[None])[0, 0] == pytest.approx(drops.max(), abs=1e-5)
+    assert drops.max() > drops.min()
+
+
+@pytest.mark.slow
+def test_every_exported_form_gives_what_the_network_gives(
+    script: Script, photos: Path, split: Path, tmp_path: Path
+) -> None:
+    done = script("cnn", photos / "images", split, *outputs(tmp_path), *BACKBONE, "--epochs", 8)
+    assert done.returncode == 0, done.stderr
+    for name in "ab":
+        out = [tmp_path / name, tmp_path / f"{name}.json"]
+        done = script("export", photos / "images", split, tmp_path / "model.json", *out, "--examples", 12)
+        assert done.returncode == 0, done.stderr
+    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*") if path.is_file())
+    assert {"saved_model", "float16.tflite", "labels.json"} <= {path.parts[0] for path in files}
+    for path in files:
+        assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes(), path
+    told = json.loads((tmp_path / "a.json").read_text())
+    assert set(told) == {"keras", "saved_model", "saved_model_jpeg", "float32", "float16", "int8"}
+    assert {told[name]["same_top1"] for name in ("saved_model", "float32")} == {1.0}
+    assert told["int8"]["bytes"] < told["float16"]["bytes"] < told["float32"]["bytes"]
+
+    import tensorflow as tf
+
+    served = tf.saved_model.load(str(tmp_path / "a" / "saved_model")).signatures["jpeg"]
+    content = (photos / "images" / "p2_09.jpg").read_bytes()
+    answer = served(bytes=tf.constant([content, content]))
+    assert [label.decode() for label in answer["labels"].numpy()[0]] == ["1", "2", "3"]
+    network = networks.load(tmp_path / "model.json")
+    picture = pictures.read_square(photos / "images" / "p2_09.jpg", 128, True)
+    expected = np.repeat(network.probabilities(picture[None]), 2, axis=0)
+    np.testing.assert_allclose(answer["probabilities"].numpy(), expected, atol=0.05)
+
+
+def test_a_model_that_is_not_there_or_is_none_is_an_error_that_names_it(
+    script: Script, split: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    for name in ("none.json", "broken.json"):
+        done = script("explain", tmp_path, split, tmp_path / name, tmp_path / "e.png")
+        assert done.returncode == 1
+        assert name in done.stderr
+        assert "dvc repro" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

@@ -3,19 +3,26 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import Script, fails_in_one_line
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landmarks import scoring
+from landmarks import calibration, scoring
 
 LABELS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=60)
 
 
+def outputs(split: Path, folder: Path) -> list[Path]:
+    """The arguments of the stage after its inputs; the photos lie beside the split."""
+    made = [folder / name for name in ("results.json", "confusion", "a.png", "r.png", "m.png")]
+    return [*made[:2], split.parent / "images", *made[2:]]
+
+
 @pytest.fixture
-def stages(split: Path, tmp_path: Path) -> list[Path]:
+def stages(photos: Path, split: Path, tmp_path: Path) -> list[Path]:
     """What the other stages leave for two models: ``sure`` is right everywhere, ``poor`` knows one landmark."""
     parts = pd.read_csv(split, dtype=str)
     (tmp_path / "predictions").mkdir()
@@ -25,7 +32,7 @@ def stages(split: Path, tmp_path: Path) -> list[Path]:
         )
         rows.to_csv(tmp_path / "predictions" / f"{name}.csv", index=False)
     (tmp_path / "counts").mkdir()
-    for name in ("catalogue", "clean", "download", "split", "sweep", "grid", "retrieve", "keypoints/kaze"):
+    for name in ("catalogue", "clean", "download", "split", "sweep", "grid", "retrieve", "export", "keypoints/kaze"):
         (tmp_path / "counts" / f"{name}.json").parent.mkdir(exist_ok=True)
         (tmp_path / "counts" / f"{name}.json").write_text('{"rows": 3}')
     (tmp_path / "faces.json").write_text('{"faces": 2, "photos_with_faces": 1, "quarantined": 0, "photos": {}}')
@@ -35,18 +42,19 @@ def stages(split: Path, tmp_path: Path) -> list[Path]:
 def test_the_results_hold_every_model_on_every_part_and_the_counts_of_every_stage(
     script: Script, stages: list[Path], tmp_path: Path
 ) -> None:
-    out = [tmp_path / "results.json", tmp_path / "confusion", tmp_path / "a.png"]
+    out = outputs(stages[0], tmp_path)
     done = script("evaluate", *stages, *out, "--model", "poor", "--model", "sure")
     assert done.returncode == 0, done.stderr
     results = json.loads(out[0].read_text())
     assert list(results["models"]) == ["poor", "sure"]
     assert results["models"]["poor"]["test"] == {
         "top1": 0.3333, "top1_low": 0.1206, "top1_high": 0.6458, "macro_precision": 0.1111, "macro_recall": 0.3333, "macro_f1": 0.1667,
+        "calibration_error": 0.1667,
     }  # fmt: skip
     assert results["models"]["sure"]["per_class"]["2"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
     assert results["models"]["sure"]["mcnemar"]["poor"] == results["models"]["poor"]["mcnemar"]["sure"] == 0.03125
     assert set(results["data"]) == {
-        "catalogue", "clean", "download", "anonymize", "split", "keypoints", "sweep", "grid", "retrieve",
+        "catalogue", "clean", "download", "anonymize", "split", "keypoints", "sweep", "grid", "retrieve", "export",
     }  # fmt: skip
     assert results["data"]["keypoints"] == {"kaze": {"rows": 3}}
     assert len(pd.read_csv(tmp_path / "confusion" / "poor.csv")) == 9
@@ -81,10 +89,48 @@ def test_predictions_of_other_photos_are_an_error_that_names_the_file(
     path = tmp_path / "predictions" / "poor.csv"
     rows = pd.read_csv(path)
     rows.iloc[1:].to_csv(path, index=False)
-    out = [tmp_path / "results.json", tmp_path / "confusion", tmp_path / "a.png"]
+    out = outputs(stages[0], tmp_path)
     fails_in_one_line(script("evaluate", *stages, *out), "poor.csv", "not the photos of the split stage")
     rows.assign(actual="3").to_csv(path, index=False)
     fails_in_one_line(script("evaluate", *stages, *out), "poor.csv", "'p1_00'", "another landmark")
+    rows.assign(confidence="much").to_csv(path, index=False)
+    fails_in_one_line(script("evaluate", *stages, *out), "poor.csv", "'p1_00'", "confidence between 0 and 1")
     path.unlink()
     fails_in_one_line(script("evaluate", *stages, *out, "--model", "poor"), "poor.csv", "no such file")
-    assert not any(path.exists() for path in out)
+    assert not any(path.exists() for path in out if path.name != "images")
+
+
+@given(st.floats(0.3, 4), st.integers(0, 9))
+@settings(max_examples=20, deadline=None)
+def test_the_temperature_is_what_logits_were_multiplied_by(factor: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    honest = rng.normal(0, 2, (4000, 5))
+    labels = (honest + rng.gumbel(size=honest.shape)).argmax(axis=1)  # drawn from their softmax
+    assert calibration.temperature(honest * factor, labels) == pytest.approx(factor, rel=0.12)
+
+
+def test_a_model_without_a_mistake_in_validation_is_not_told_that_it_makes_none() -> None:
+    labels = np.arange(80) % 10
+    confidence = []
+    for strength in (5.0, 50.0):
+        logits = np.eye(10)[labels] * strength
+        scaled = logits / calibration.temperature(logits, labels)
+        confidence.append(np.exp(scaled[0]).max() / np.exp(scaled[0]).sum())
+    assert confidence == pytest.approx([0.989, 0.989], abs=0.002)  # 80 right of 80, and one more of no class
+    assert calibration.temperature(np.zeros((0, 10)), labels[:0]) == 1
+
+
+def test_the_calibration_error_is_how_far_confidence_and_accuracy_lie_apart() -> None:
+    right = np.arange(1000) % 2 == 0
+    assert calibration.expected_error(np.ones(1000), right) == 0.5
+    assert calibration.expected_error(np.full(1000, 0.5), right) == 0.0
+    assert calibration.expected_error(np.where(right, 0.95, 0.05), right) == pytest.approx(0.05)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=50))
+def test_every_photo_is_in_one_bin_of_confidence(rows: list[tuple[float, bool]]) -> None:
+    confidence, right = (np.array(column) for column in zip(*rows, strict=True))
+    bins = calibration.reliability(confidence, right)
+    assert bins[:, 0].sum() == len(rows)
+    assert np.nansum(bins[:, 0] * bins[:, 2]) == pytest.approx(right.sum())
+    assert 0 <= calibration.expected_error(confidence, right) <= 1

@@ -30,6 +30,8 @@ STAGES = (
     "baseline",
     "retrieve",
     "cnn",
+    "explain",
+    "export",
     "evaluate",
 )
 PLUMBING = {
@@ -153,12 +155,15 @@ def test_the_committed_results_have_the_shape_the_field_expects() -> None:
     assert results["models"]["bayes_raw"]["train"]["top1"] - tests["bayes_raw"]["top1"] >= 0.25
     assert tests["bayes_raw"]["top1_high"] < 0.6
     assert min(tests["plain"]["top1"], tests["augmented"]["top1"]) >= 0.9
+    assert min(tests["vlad"]["top1_low"], tests["fisher"]["top1_low"]) > tests["bayes_raw"]["top1_high"]
+    assert {results["data"]["export"][form]["same_top1"] for form in ("saved_model", "float32")} == {1.0}
+    assert results["data"]["export"]["int8"]["top1"] >= tests["plain"]["top1"] - 0.01
     assert results["data"]["split"]["near_duplicates"] > 0
     assert results["data"]["download"]["short"] == 0
     assert min(results["data"]["anonymize"]["faces"], results["data"]["download"]["replaced"]) > 0
 
 
-DATA = {"catalogue", "clean", "download", "anonymize", "split", "keypoints", "sweep", "grid", "retrieve"}
+DATA = {"catalogue", "clean", "download", "anonymize", "split", "keypoints", "sweep", "grid", "retrieve", "export"}
 SMALL = (  # the real pipeline, smaller
     ("per_class: 60", "per_class: 12"), ("reserve: 30", "reserve: 12"), ("classes: 10", "classes: 3"), ("start: 10", "start: 2"),
     ("stop: 200", "stop: 8"), ("folds: 5", "folds: 2"), ("n: 15", "n: 6"), ("epochs: 40", "epochs: 3"),
@@ -258,7 +263,7 @@ def test_the_plots_are_drawn(clone: Clone) -> None:
         "Accuracy by number of principal components",
     ):
         assert title in page
-    assert len(list((clone.folder / "drawn" / "static").iterdir())) == 10
+    assert len(list((clone.folder / "drawn" / "static").iterdir())) == 13
     shutil.rmtree(clone.folder / "drawn")
 
 

@@ -141,6 +141,64 @@ def grid(path: Path, scores: Any) -> None:
     _save(path, figure)
 
 
+def occlusions(path: Path, shown: list[tuple[Picture, NDArray[np.float32], str]]) -> None:
+    """Photos (RGB) beside what covering each patch takes from the probability of their landmark, and that probability."""
+    columns = min(5, len(shown))
+    figure = Figure(figsize=(3.2 * columns, 1.8 * -(-len(shown) // columns)), layout="constrained")
+    grid = figure.subplots(-(-len(shown) // columns), 2 * columns, squeeze=False).ravel()
+    for cell in grid:
+        cell.axis("off")
+    for photo, covered, (picture, drops, title) in zip(grid[::2], grid[1::2], shown, strict=False):
+        _show(photo, picture[..., ::-1], title)
+        covered.imshow(picture)
+        extent = (0, picture.shape[1], picture.shape[0], 0)
+        covered.imshow(drops, cmap="inferno", alpha=0.6, extent=extent, vmin=0, interpolation="bilinear")
+        covered.set_title(f"falls by {max(drops.max(), 0):.2f}", fontsize=9)
+    figure.suptitle(
+        "Test photos, the probability of their landmark, and where covering a patch lowers it most", fontsize=10
+    )
+    _save(path, figure, dpi=75)
+
+
+def reliability(path: Path, bins: dict[str, NDArray[np.float64]]) -> None:
+    """Accuracy against confidence on the test photos, ten bins a model as ``calibration.reliability`` gives them."""
+    columns = min(4, len(bins))
+    rows = -(-len(bins) // columns)
+    figure = Figure(figsize=(2.6 * columns, 2.7 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for axes in grid.ravel()[len(bins) :]:
+        axes.axis("off")
+    for axes, (name, (counts, confidence, accuracy)) in zip(
+        grid.ravel(), ((name, made.T) for name, made in bins.items()), strict=False
+    ):
+        total = counts.sum()
+        error = np.nansum(counts * np.abs(confidence - accuracy)) / total
+        axes.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, linestyle="--")
+        axes.scatter(confidence, accuracy, s=10 + 400 * counts / total, color=PARTS["test"], alpha=0.8)
+        axes.set(xlim=(0, 1), ylim=(-0.05, 1.05), title=f"{name}: error {error:.3f}")
+        axes.title.set_size(10)
+    figure.supxlabel("confidence", fontsize=9)
+    figure.supylabel("accuracy", fontsize=9)
+    _save(path, figure)
+
+
+def mistakes(path: Path, folder: Path, wrong: dict[str, list[tuple[str, str, str, float]]], shown: int = 6) -> None:
+    """The photos of ``folder`` that each model got most surely wrong: by model ``(id, actual, predicted, confidence)``."""
+    figure = Figure(figsize=(1.5 * shown + 1, 1.6 * len(wrong)), layout="constrained")
+    grid = figure.subplots(len(wrong), shown, squeeze=False)
+    for axes, (name, rows) in zip(grid, wrong.items(), strict=True):
+        for cell in axes:
+            cell.axis("off")
+        axes[0].text(-0.1, 0.5, name, rotation=90, ha="right", va="center", transform=axes[0].transAxes, fontsize=9)
+        for cell, (photo, actual, predicted, confidence) in zip(axes, rows, strict=False):
+            _show(cell, photos.read(folder / f"{photo}.jpg", 192), f"{actual[:9]} as {predicted[:9]}, {confidence:.2f}")
+            cell.title.set_size(7)
+        if not rows:
+            axes[0].text(0.5, 0.5, "none", ha="center", va="center", fontsize=9)
+    figure.suptitle("Test photos most surely wrong: landmark, taken for, confidence", fontsize=10)
+    _save(path, figure, dpi=75)
+
+
 def accuracies(path: Path, models: dict[str, Any], title: str) -> None:
     """Top-1 accuracy of every model on every part, with 95 % intervals."""
     figure = Figure(figsize=(1.5 + 1.25 * len(models), 4), layout="constrained")

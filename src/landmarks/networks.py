@@ -29,7 +29,7 @@ with warnings.catch_warnings():
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from landmarks import augmentation, photos, work
+from landmarks import augmentation, calibration, photos, work
 from landmarks.errors import InputError
 from landmarks.files import whole, write_json
 
@@ -64,6 +64,21 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Network:
+    """A trained ``model`` (float32 RGB in [0, 1] to logits), its ``recipe``, class names, and what its logits are divided by."""
+
+    model: Any
+    recipe: Recipe
+    labels: list[str]
+    temperature: float
+
+    def probabilities(self, pictures: NDArray[np.uint8]) -> Features:
+        """Of uint8 RGB (n, size, size, 3): float32 (n, labels)."""
+        logits = self.model(pictures.astype(np.float32) / np.float32(255), training=False)
+        return np.asarray(tf.nn.softmax(logits / self.temperature))
+
+
+@dataclass(frozen=True)
 class Photos:
     """What to train on: photo ``i`` is ``folder/ids[i].jpg``, of class ``labels[i]``."""
 
@@ -80,15 +95,16 @@ class Photos:
 
 def fit(
     recipe: Recipe, everything: Photos, train: NDArray[np.bool_], validation: NDArray[np.bool_]
-) -> tuple[Any, pd.DataFrame, Features]:
-    """Train on the photos of one mask, select the epoch on those of the other, and give the probabilities of all.
+) -> tuple[Any, pd.DataFrame, float, Features]:
+    """Train on the photos of one mask, select epoch and temperature on those of the other, give the probabilities of all.
 
     With a frozen module, each photo and each of its augmented views passes the module once; the head trains on these
     features, an epoch on the photos, the next on their first views, and so on. A trainable module sees a fresh view of
     every photo in each epoch.
 
     Returns:
-        The Keras model (float32 RGB in [0, 1] to logits), its history by epoch, and float32 (n, classes).
+        The Keras model (float32 RGB in [0, 1] to logits), its history by epoch, the temperature that its logits are
+        divided by, and float32 (n, classes).
 
     Raises:
         InputError: if the module cannot be used, a photo not be read, or the loss is no number.
@@ -119,7 +135,8 @@ def fit(
         selection = _batches(plain[validation], selecting, recipe)(None)
         history = _train(trainer, recipe, lambda epoch: rounds[epoch % len(rounds)](epoch), selection)
         logits = trainer.predict(plain, batch_size=256, verbose=0)
-    return model, history, tf.nn.softmax(logits).numpy()
+    scale = calibration.temperature(logits[validation], everything.labels[validation])
+    return model, history, scale, tf.nn.softmax(logits / scale).numpy()
 
 
 def build(recipe: Recipe, classes: int) -> Any:
@@ -249,18 +266,50 @@ def _train(trainer: Any, recipe: Recipe, batches: Callable[[int], Any], validati
     return pd.DataFrame(rows, columns=list(HISTORY))
 
 
-def save(path: Path, model: Any, recipe: Recipe, labels: Sequence[str]) -> None:
-    """Write ``path`` (.json: recipe and labels) and the weights beside it (.weights.h5): byte-stable, and no code in either."""
+def save(path: Path, model: Any, recipe: Recipe, labels: Sequence[str], temperature: float) -> None:
+    """Write ``path`` (.json: recipe, labels, temperature) and the weights beside it (.weights.h5): byte-stable, and no code in either."""
     with whole(path.with_suffix(".weights.h5")) as partial_file:
         model.save_weights(str(partial_file))
-    write_json(path, {"labels": list(labels), "recipe": dataclasses.asdict(recipe)})
+    write_json(path, {"labels": list(labels), "temperature": temperature, "recipe": dataclasses.asdict(recipe)})
 
 
-def load(path: Path) -> tuple[Any, Recipe, list[str]]:
-    """The model, recipe and labels that ``save`` wrote; the module has to be where it was."""
-    stored = json.loads(path.read_text())
+def load(path: Path) -> Network:
+    """What ``save`` wrote; the module has to be where it was. Raises ``InputError`` if the file is missing or is something else."""
+    try:
+        stored = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run: dvc repro cnn") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not a model of the cnn stage ({error}); run: dvc repro --force cnn") from None
     knobs = stored["recipe"]
     recipe = Recipe(**{**knobs, "head": tuple(knobs["head"]), "ranges": augmentation.Ranges(**knobs["ranges"])})
     model = build(recipe, len(stored["labels"]))
     model.load_weights(str(path.with_suffix(".weights.h5")))
-    return model, recipe, stored["labels"]
+    return Network(model, recipe, stored["labels"], stored["temperature"])
+
+
+def occlusion(network: Network, picture: NDArray[np.uint8], label: str, cells: int) -> tuple[float, Features]:
+    """Where a network sees a landmark: what covering a patch takes from its probability (Zeiler and Fergus, 2014).
+
+    A class-activation map would need the module's last feature map; a feature-vector module gives its mean alone.
+
+    Args:
+        network: whose view it is.
+        picture: uint8 RGB (size, size, 3).
+        label: the landmark asked about.
+        cells: places a side; the patch, of the photo's mean colour, is as wide as two of them.
+
+    Returns:
+        The probability of the whole photo, and how far it falls, float32 (cells, cells): below 0 where it rises.
+    """
+    side, number = network.recipe.size, network.labels.index(label)
+    edges = np.linspace(0, side, cells + 1).round().astype(int)
+    covered = np.repeat(picture[None], cells * cells, axis=0)
+    for place, (row, column) in enumerate(np.ndindex(cells, cells)):
+        reach = [slice(max(edges[i] - side // cells // 2, 0), edges[i + 1] + side // cells // 2) for i in (row, column)]
+        covered[place, reach[0], reach[1]] = picture.mean(axis=(0, 1))
+    whole_photo = float(network.probabilities(picture[None])[0, number])
+    left = np.concatenate(
+        [network.probabilities(block) for block in np.array_split(covered, -(-len(covered) // BLOCK))]
+    )
+    return whole_photo, np.asarray((whole_photo - left[:, number]).reshape(cells, cells), np.float32)

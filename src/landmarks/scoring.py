@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 from sklearn.metrics import precision_recall_fscore_support
 
-from landmarks import contracts
+from landmarks import calibration, contracts
 
 DIGITS = 4
 
@@ -51,7 +51,7 @@ def compare(predictions: dict[str, pd.DataFrame], split: pd.Series) -> dict[str,
     """Every model on every part: ``{name: {train, validation, test, per_class, mcnemar}}``; the last two on the test part.
 
     Args:
-        predictions: by model, actual and predicted indexed by id.
+        predictions: by model, actual, predicted and confidence indexed by id.
         split: part of each photo, indexed by id.
     """
     test = split.index[split == "test"]
@@ -59,10 +59,18 @@ def compare(predictions: dict[str, pd.DataFrame], split: pd.Series) -> dict[str,
     result: dict[str, Any] = {}
     for name, table in predictions.items():
         parts = {part: table.loc[split.index[split == part]] for part in ("train", "validation", "test")}
-        result[name] = {part: score(rows["actual"], rows["predicted"]) for part, rows in parts.items()}
+        result[name] = {
+            part: {**score(rows["actual"], rows["predicted"]), "calibration_error": _calibration_error(rows)}
+            for part, rows in parts.items()
+        }
         result[name]["per_class"] = by_class(parts["test"]["actual"], parts["test"]["predicted"])
         result[name]["mcnemar"] = {other: mcnemar(right[name], right[other]) for other in predictions if other != name}
     return result
+
+
+def _calibration_error(rows: pd.DataFrame) -> float:
+    right = (rows["actual"] == rows["predicted"]).to_numpy()
+    return _round(calibration.expected_error(rows["confidence"].to_numpy(float), right))
 
 
 def _round(value: float | np.floating[Any]) -> float:

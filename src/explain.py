@@ -1,0 +1,37 @@
+"""Where in a photo does the network see its landmark?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import stage
+from landmarks import contracts, tables
+
+
+def main(
+    anonymous: Annotated[Path, typer.Argument(help="Folder of the anonymize stage")],
+    split: Annotated[Path, typer.Argument(help="CSV of the split stage")],
+    model: Annotated[Path, typer.Argument(help="JSON of the cnn stage, its weights beside it")],
+    figure: Annotated[
+        Path, typer.Argument(help="PNG to write: a test photo of each landmark, and where the network looks")
+    ],
+    cells: Annotated[int, typer.Option(min=2, max=32, help="Patches a side that are covered, one after the other")] = 8,
+    landmarks: Annotated[int, typer.Option(min=1, help="Landmarks shown, the first")] = 10,
+) -> None:
+    """Cover a photo patch by patch and see what that does to the probability of its landmark."""
+    from landmarks import figures, networks, photos  # here: --help need not wait for TensorFlow
+
+    rows = tables.read(split, ["id", "landmark_id", "split"])
+    network = networks.load(model)
+    shown = []
+    for label in sorted(network.labels, key=contracts.natural)[:landmarks]:
+        chosen = rows[(rows["landmark_id"] == label) & (rows["split"] == "test")]["id"].min()
+        picture = photos.read_square(anonymous / f"{chosen}.jpg", network.recipe.size, network.recipe.crop)
+        probability, drops = networks.occlusion(network, picture, label, cells)
+        shown.append((picture, drops, f"{label[:12]}: {probability:.2f}"))
+    figures.occlusions(figure, shown)
+
+
+if __name__ == "__main__":
+    stage.run(main)
