@@ -19,7 +19,7 @@ def main(
     encoding: Annotated[encodings.Encoding, typer.Option(help="How descriptors become one vector")] = "flat",
     kind: Annotated[classifiers.Kind, typer.Option(help="Classifier")] = "bayes",
     n: Annotated[int, typer.Option(min=0, help="Principal components of the vector; 0 leaves it as it is")] = 0,
-    keypoints: Annotated[int, typer.Option(min=1, help="flat: strongest descriptors laid end to end")] = 32,
+    keypoints: Annotated[int, typer.Option(min=1, max=4096, help="flat: strongest descriptors laid end to end")] = 32,
     words: Annotated[int, typer.Option(min=2, help="The other encodings: size of the vocabulary")] = 64,
     components: Annotated[int, typer.Option(min=1, help="… principal components of a descriptor")] = 64,
     sample: Annotated[int, typer.Option(min=2, help="… descriptors they learn from")] = 60_000,
@@ -27,7 +27,7 @@ def main(
 ) -> None:
     """Fit a classical model on the training photos and predict all."""
     found = features.read(described)
-    train = (tables.read_split(split, found.ids)["split"] == "train").to_numpy()
+    train = (tables.read_split(split, found.ids, found.landmarks)["split"] == "train").to_numpy()
     recipe = classifiers.Recipe(found.settings.detector, encoding, kind, n, keypoints, words, components, sample, seed)
     fitted = classifiers.fit(recipe, found.values[train], found.landmarks[train])
     models.save(model, fitted, found.settings)

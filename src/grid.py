@@ -12,7 +12,6 @@ import typer
 
 import stage
 from landmarks import classifiers, encodings, features, figures, tables, work
-from landmarks.errors import InputError
 from landmarks.files import write_json
 
 KINDS: tuple[classifiers.Kind, ...] = get_args(classifiers.Kind)
@@ -20,12 +19,12 @@ Task = tuple[str, classifiers.Recipe, classifiers.Fold]
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Folder of the keypoints stage: every .arrow file in it takes part")],
     split: Annotated[Path, typer.Argument(help="CSV of the split stage")],
     table: Annotated[Path, typer.Argument(help="CSV to write: features, encoding, kind, validation, spread")],
     figure: Annotated[Path, typer.Argument(help="PNG to write: the same as a map")],
-    counts: Annotated[Path, typer.Argument(help="JSON to write: the best of each, by validation")],
-    keypoints: Annotated[int, typer.Option(min=1, help="flat: strongest descriptors laid end to end")] = 32,
+    counts: Annotated[Path, typer.Argument(help="JSON to write: the best combination, by validation")],
+    described: Annotated[list[Path], typer.Option("--features", help="File of the keypoints stage; repeat for more")],
+    keypoints: Annotated[int, typer.Option(min=1, max=4096, help="flat: strongest descriptors laid end to end")] = 32,
     words: Annotated[int, typer.Option(min=2, help="The other encodings: size of the vocabulary")] = 64,
     components: Annotated[int, typer.Option(min=1, help="… principal components of a descriptor")] = 64,
     sample: Annotated[int, typer.Option(min=2, help="… descriptors they learn from")] = 60_000,
@@ -33,13 +32,11 @@ def main(
     seed: Annotated[int, typer.Option(min=0, help="Which photo is in which fold, and what encodings draw")] = 0,
 ) -> None:
     """Accuracy of every combination by cross-validation on the training photos alone, near-duplicates in one fold."""
-    paths = {path.stem: path for path in sorted(folder.glob("*.arrow"))}
-    if not paths:
-        raise InputError(f"{folder}: no .arrow file; run: dvc repro keypoints")
+    paths = {path.stem: path for path in described}
     tasks: list[Task] = []
     for name, path in paths.items():
         found = features.read(path)
-        parts = tables.read_split(split, found.ids)
+        parts = tables.read_split(split, found.ids, found.landmarks)
         train = np.flatnonzero((parts["split"] == "train").to_numpy())
         groups = parts["group"].to_numpy(np.int64)[train]
         folded = classifiers.deal(found.landmarks[train], groups, folds, seed, "grid")

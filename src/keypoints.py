@@ -1,6 +1,5 @@
 """Describe the photos by their keypoints."""
 
-from collections.abc import Iterator
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -61,15 +60,17 @@ def _row(photo: str, folder: Path, landmarks: dict[str, str], settings: descript
 
 
 def _draw(figure: Path, folder: Path, made: features.Features) -> None:
-    """Of the first landmark's first photos, the two that agree best."""
+    """Of the first landmark that has two photos, its first ones: the two that agree best."""
     settings = made.settings
-    candidates = np.flatnonzero(made.landmarks == min(made.landmarks, key=contracts.natural))[:CANDIDATES]
+    names, counts = np.unique(made.landmarks, return_counts=True)
+    first = min(names[counts > 1] if (counts > 1).any() else names, key=contracts.natural)
+    candidates = np.flatnonzero(made.landmarks == first)[:CANDIDATES]
 
     def match(one: int, other: int) -> matching.Matches:
         pair = [one, other]
         return matching.match(tuple(made.points[pair]), tuple(made.values[pair]), settings.detector)
 
-    pairs: Iterator[tuple[int, int]] = combinations(candidates.tolist(), 2)
+    pairs: list[tuple[int, int]] = list(combinations(candidates.tolist(), 2)) or [(int(candidates[0]),) * 2]
     found = [(match(*pair), pair) for pair in pairs]
     best, (one, other) = max(found, key=lambda each: each[0].inliers.sum())
     pictures = [photos.read(folder / f"{made.ids[i]}.jpg", settings.long_side) for i in (one, other)]

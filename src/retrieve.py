@@ -7,10 +7,12 @@ from typing import Annotated
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
 import stage
 from landmarks import contracts, features, figures, matching, models, photos, tables, work
+from landmarks.errors import InputError
 from landmarks.files import write_json
 
 SHOWN = 6  # queries in the figure
@@ -25,24 +27,27 @@ def main(
     figure: Annotated[Path, typer.Argument(help="PNG to write: queries and their nearest training photos")],
     counts: Annotated[Path, typer.Argument(help="JSON to write: share of the nearest that show the query's landmark")],
     nearest: Annotated[int, typer.Option(min=1, help="Photos that count as found")] = 5,
-    verified: Annotated[
-        int, typer.Option(min=1, help="Photos nearest by encoding, put in order of their inliers")
-    ] = 20,
-    trusted: Annotated[int, typer.Option(min=1, help="Inliers from which on they say more than the encoding")] = 12,
+    verified: Annotated[int, typer.Option(min=1, help="Photos nearest by encoding whose keypoints are matched")] = 20,
+    trusted: Annotated[
+        int, typer.Option(min=1, help="Photos with so many inliers go first, in their order; the others stay")
+    ] = 12,
     ratio: Annotated[float, typer.Option(min=0.1, max=1.0, help="Lowe's ratio test")] = 0.8,
 ) -> None:
     """Look for the validation photos among the training photos: by encoding, then by the keypoints that one homography explains."""
     found = features.read(described)
-    parts = tables.read_split(split, found.ids)["split"].to_numpy()
+    parts = tables.read_split(split, found.ids, found.landmarks)["split"].to_numpy()
     encoder = models.load(model, found.settings)[:-1]
     queries, known = np.flatnonzero(parts == "validation"), np.flatnonzero(parts == "train")
+    if not len(queries) or not len(known):
+        raise InputError(f"{split}: no photo for validation, or none for training; run: dvc repro split")
     with threadpool_limits(1):
-        likeness = encoder.transform(found.values[queries]) @ encoder.transform(found.values[known]).T
+        asked, answers = (normalize(encoder.transform(found.values[part])) for part in (queries, known))
+    likeness = asked @ answers.T  # cosines
     ranked = known[np.argsort(-likeness, axis=1, kind="stable")[:, : max(verified, nearest)]]
-    inliers = partial(_inliers, found=found, ratio=ratio)
-    agreeing = np.array(list(work.sound(work.each(inliers, list(zip(queries, ranked, strict=True)), "retrieve"))))
-    order = np.argsort(-np.where(agreeing >= trusted, agreeing, 0), axis=1, kind="stable")
-    again = np.take_along_axis(ranked, order, axis=1)
+    inliers = partial(_inliers, described=described, ratio=ratio)
+    verification = np.array(list(work.sound(work.each(inliers, list(zip(queries, ranked, strict=True)), "retrieve"))))
+    order = np.argsort(-np.where(verification >= trusted, verification, 0), axis=1, kind="stable")
+    again, inliers_of = (np.take_along_axis(each, order, axis=1) for each in (ranked, verification))
     write_json(counts, {
         "queries": len(queries), "nearest": nearest,
         "precision": _precision(found, queries, ranked, nearest),
@@ -51,14 +56,15 @@ def main(
     read = partial(_read, anonymous, found.ids)
     rows = []
     for place in _one_a_landmark(found.landmarks[queries]):
-        shown = list(zip(ranked[place], agreeing[place], strict=True))[:nearest]
+        shown = list(zip(again[place], inliers_of[place], strict=True))[:nearest]
         same = found.landmarks[queries[place]]
         rows.append((read(queries[place]), [(read(i), bool(found.landmarks[i] == same), int(n)) for i, n in shown]))
     figures.retrieval(figure, rows)
 
 
-def _inliers(task: tuple[int, NDArray[np.intp]], found: features.Features, ratio: float) -> list[int]:
+def _inliers(task: tuple[int, NDArray[np.intp]], described: Path, ratio: float) -> list[int]:
     query, others = task
+    found = features.read(described)  # mapped here: handing it over would copy the descriptors of every photo
     return [
         int(matching.match(
             (found.points[query], found.points[other]), (found.values[query], found.values[other]),

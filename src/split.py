@@ -9,7 +9,7 @@ import pandas as pd
 import typer
 
 import stage
-from landmarks import photos, splits, tables, work
+from landmarks import contracts, photos, splits, tables, work
 from landmarks.errors import InputError
 from landmarks.files import write_json
 
@@ -40,7 +40,7 @@ def main(
     tables.write(table, made)
     sizes = made["group"].value_counts()
     write_json(counts, {
-        "photos": len(made), **{name: int((made["split"] == name).sum()) for name in splits.NAMES},
+        "photos": len(made), **{name: int((made["split"] == name).sum()) for name in contracts.PARTS},
         "near_duplicates": int((sizes - 1).sum()), "landmarks": int(made["landmark_id"].nunique()),
     })  # fmt: skip
 

@@ -1,11 +1,13 @@
 """The classical side: encodings as the papers define them, models fitted and chosen on train alone, saved without code."""
 
+import io
 import json
 import pickle
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +16,8 @@ import pandas as pd
 import pytest
 import skops.io
 from conftest import ROOT, Script, fails_in_one_line
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
@@ -127,6 +131,9 @@ def test_a_vocabulary_learns_from_a_bounded_sample_that_its_seed_draws() -> None
     many = objects(np.random.default_rng(i).normal(0, 1, (90, 64)).astype(np.float32) for i in range(30))
     drawn = encodings.Vlad("kaze", sample=500)._draw(many)
     assert drawn.shape == (500, 64)
+    rows = {values.tobytes(): photo for photo, photos in enumerate(many) for values in photos}
+    assert len({rows[values.tobytes()] for values in drawn}) == 30  # of every photo, not of the first ones
+    assert len(encodings.Vlad("kaze", sample=9999)._draw(many)) == 30 * 90
     np.testing.assert_array_equal(drawn, encodings.Vlad("kaze", sample=500)._draw(many))
     assert (drawn != encodings.Vlad("kaze", sample=500, seed=1)._draw(many)).any()
 
@@ -173,13 +180,41 @@ def test_one_pca_and_one_naive_bayes_give_what_one_each_a_number_gives() -> None
         )
 
 
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12)), min_size=12, max_size=60), st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_no_fold_is_trained_on_a_near_duplicate_of_what_it_is_asked_or_without_a_landmark(
+    rows: list[tuple[str, int]], seed: int
+) -> None:
+    """Or there are too few groups for that, and the error names the parameter."""
+    landmarks = np.array([landmark for landmark, _ in rows])
+    groups = np.array(["abc".index(landmark) * 100 + group for landmark, group in rows])
+    try:
+        dealt = classifiers.deal(landmarks, groups, 3, seed, "grid")
+    except InputError as error:
+        assert "grid.folds" in str(error) or "sample.classes" in str(error)  # noqa: PT017 - either is right
+        return
+    assert sorted(np.concatenate([held_out for _, held_out in dealt])) == list(range(len(rows)))
+    for train, held_out in dealt:
+        assert not set(groups[train]) & set(groups[held_out])
+        assert set(landmarks[train]) == set(landmarks)
+
+
+def test_a_landmark_that_was_not_learnt_is_never_recognised() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 1, (40, 8))
+    known, asked = np.repeat(["a", "c"], 10), np.repeat("b", 20)
+    scores = classifiers.by_components(values[:20], known, values[20:], asked, [1, 3, 8])
+    assert (scores[:, 1] == 0).all()
+    assert (scores[:, 0] > 0.4).all()
+
+
 def test_choices_and_models_go_by_train_alone(script: Script, described: Path, split: Path, tmp_path: Path) -> None:
     """Whatever the photos for validation and test hold, model and choice stay the same to the byte."""
     read = features.read(described)
     train = (pd.read_csv(split)["split"] == "train").to_numpy()
     upset = objects(each if known else each * -9 for each, known in zip(read.values, train, strict=True))
-    (tmp_path / "one").mkdir()
-    (tmp_path / "other").mkdir()
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
     write(tmp_path / "one" / "kaze.arrow", read, read.values)
     write(tmp_path / "other" / "kaze.arrow", read, upset)
     made = []
@@ -187,7 +222,7 @@ def test_choices_and_models_go_by_train_alone(script: Script, described: Path, s
         path, out = tmp_path / folder / "kaze.arrow", [tmp_path / f"{folder}.{n}" for n in range(7)]
         swept = script("sweep", path, split, *out[:2], "--start", 2, "--stop", 9, "--step", 3, "--folds", 3)
         assert swept.returncode == 0, swept.stderr
-        searched = script("grid", tmp_path / folder, split, out[2], tmp_path / f"{folder}.png", out[3], *SMALL)
+        searched = script("grid", split, out[2], tmp_path / f"{folder}.png", out[3], "--features", path, *SMALL)
         assert searched.returncode == 0, searched.stderr
         fitted = script("baseline", path, split, *out[4:6], "--encoding", "fisher", "--kind", "svm", *SMALL)
         assert fitted.returncode == 0, fitted.stderr
@@ -217,14 +252,13 @@ def test_the_sweep_chooses_by_validation_and_shows_what_choosing_on_the_test_set
 def test_the_grid_holds_every_combination_and_names_the_best_by_validation(
     script: Script, described: Path, split: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "f").mkdir()
     read = features.read(described)
-    write(tmp_path / "f" / "kaze.arrow", read, read.values)
-    write(tmp_path / "f" / "noise.arrow", read, objects(values[:, ::-1] * 0 + 1 for values in read.values))
+    write(tmp_path / "noise.arrow", read, objects(values * 0 + 1 for values in read.values))
+    files = ("--features", described, "--features", tmp_path / "noise.arrow")
     made = []
     for workers in "12":
         out = [tmp_path / f"{workers}.{kind}" for kind in ("csv", "png", "json")]
-        done = script("grid", tmp_path / "f", split, *out, *SMALL, LANDMARKS_WORKERS=workers)
+        done = script("grid", split, *out, *files, *SMALL, LANDMARKS_WORKERS=workers)
         assert done.returncode == 0, done.stderr
         made.append([file.read_bytes() for file in out])
     assert made[0] == made[1]
@@ -307,9 +341,36 @@ def test_a_model_that_holds_anything_but_a_model_is_refused_and_not_run(tmp_path
         path.write_bytes(skops.io.dumps(content))
         with pytest.raises(InputError, match=r"m\.skops: not a model.*dvc repro"):
             models.load(path, KAZE)
+    for wrong in ({"model": "a string", "descriptors": asdict(KAZE)}, {"model": GaussianNB(), "descriptors": [1]}):
+        path.write_bytes(skops.io.dumps(wrong))
+        with pytest.raises(InputError, match=r"m\.skops: not a model"):
+            models.load(path, KAZE)
+    path.write_bytes(skops.io.dumps([1])[:-40])
+    with pytest.raises(InputError, match=r"m\.skops: not a model"):
+        models.load(path, KAZE)
     with pytest.raises(InputError, match=r"none\.skops: no such file"):
         models.load(tmp_path / "none.skops", KAZE)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("child", [2**40, 0, -7])
+def test_a_tree_that_leads_out_of_its_memory_is_refused(described: Path, tmp_path: Path, child: int) -> None:
+    read = features.read(described)
+    fitted = classifiers.fit(classifiers.Recipe("kaze", "flat", "tree"), read.values, read.landmarks)
+    models.save(tmp_path / "m.skops", fitted, KAZE)
+    assert models.load(tmp_path / "m.skops", KAZE)
+    with zipfile.ZipFile(tmp_path / "m.skops") as old, zipfile.ZipFile(tmp_path / "evil.skops", "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name.endswith(".npy") and b"left_child" in content:
+                nodes = np.load(io.BytesIO(content))
+                nodes["left_child"][0] = child
+                changed = io.BytesIO()
+                np.save(changed, nodes)
+                content = changed.getvalue()
+            new.writestr(name, content)
+    with pytest.raises(InputError, match="its tree leads nowhere"):
+        models.load(tmp_path / "evil.skops", KAZE)
 
 
 def test_a_model_trained_on_other_descriptors_is_refused(described: Path, tmp_path: Path) -> None:
@@ -331,6 +392,8 @@ def test_more_asked_for_than_the_training_photos_hold_is_an_error_that_names_the
     fails_in_one_line(done, "lower pca.n or sweep.stop")
     done = script("sweep", described, split, *out, "--start", 2, "--stop", 4, "--folds", 8)
     fails_in_one_line(done, "7 training photos", "sweep.folds asks for 8")
+    done = script("baseline", described, split, *out, "--keypoints", 10**8)
+    assert (done.returncode, "4096" in done.stderr) == (2, True)
     assert not list(tmp_path.iterdir())
 
 
@@ -340,6 +403,48 @@ def test_a_split_of_other_photos_is_an_error_that_names_one(
     pd.read_csv(split).iloc[1:].to_csv(tmp_path / "split.csv", index=False)
     done = script("baseline", described, tmp_path / "split.csv", tmp_path / "m", tmp_path / "p")
     fails_in_one_line(done, "'p1_00'", "dvc repro")
+
+
+@pytest.mark.parametrize(("column", "value", "said"), [
+    ("split", "Train", ["row 3", "'Train'"]), ("group", "x", ["row 3", "'x'"]), ("id", "p1_00", ["row 3", "'p1_00'", "twice"]),
+    ("landmark_id", "2", ["'p1_01'", "another landmark"]),
+])  # fmt: skip
+def test_a_split_that_was_changed_by_hand_is_an_error_that_names_the_row(
+    script: Script, described: Path, split: Path, tmp_path: Path, column: str, value: str, said: list[str]
+) -> None:
+    rows = pd.read_csv(split, dtype=str)
+    rows.loc[1, column] = value
+    rows.to_csv(tmp_path / "split.csv", index=False)
+    done = script("baseline", described, tmp_path / "split.csv", tmp_path / "m", tmp_path / "p")
+    fails_in_one_line(done, "split.csv", "dvc repro", *said)
+
+
+def test_a_single_landmark_and_photos_without_keypoints_are_errors_that_say_so(
+    script: Script, described: Path, split: Path, tmp_path: Path
+) -> None:
+    read = features.read(described)
+    one = replace(read, landmarks=np.repeat("1", len(read.ids)))
+    write(tmp_path / "one.arrow", one, read.values)
+    pd.read_csv(split, dtype=str).assign(landmark_id="1").to_csv(tmp_path / "one.csv", index=False)
+    out = [tmp_path / "m", tmp_path / "p"]
+    fails_in_one_line(script("baseline", tmp_path / "one.arrow", tmp_path / "one.csv", *out), "two are needed")
+    write(
+        tmp_path / "bare.arrow",
+        replace(read, points=objects(p[:0] for p in read.points)),
+        objects(v[:0] for v in read.values),
+    )
+    for encoding in ("flat", "fisher"):
+        done = script("baseline", tmp_path / "bare.arrow", split, *out, "--encoding", encoding)
+        assert done.returncode == 1, encoding
+        assert "Traceback" not in done.stderr
+        assert "keypoints" in done.stderr
+
+
+def _retrieved(script: Script, described: Path, split: Path, folder: Path, photos: Path, trusted: int) -> str:
+    done = script("retrieve", described, split, folder / "m", photos / "images", folder / "t.png", folder / "t.json",
+                  "--nearest", 3, "--trusted", trusted)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return (folder / "t.json").read_text()
 
 
 def test_photos_are_found_by_their_encoding_and_their_common_points_counted(
@@ -363,6 +468,9 @@ def test_photos_are_found_by_their_encoding_and_their_common_points_counted(
     told_ = json.loads(made[0][0])
     assert (told_["queries"], told_["nearest"]) == (6, 3)
     assert told_["precision"] >= 0.6  # chance: a third
+    first, far = (json.loads(_retrieved(script, out[0], split, tmp_path, photos, trusted)) for trusted in (1, 10**6))
+    assert far["precision_verified"] == far["precision"] == told_["precision"]  # nobody has so many inliers
+    assert first["precision_verified"] != first["precision"]
     fails_in_one_line(
         script("retrieve", out[0], split, tmp_path / "none", photos / "images", figure, told), "none", "dvc repro"
     )

@@ -179,6 +179,42 @@ def test_a_file_that_is_no_features_is_an_error_that_names_it(tmp_path: Path) ->
             features.read(tmp_path / name)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_damaged_file_is_refused_or_read_without_leaving_its_memory(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        features.Row(f"p{i}", "a", 3, rng.random((3, 4), np.float32), rng.integers(0, 256, (3, 32), np.uint8))
+        for i in range(4)
+    ]
+    path = tmp_path_factory.mktemp("f") / "f.arrow"
+    features.write(path, recipe("orb"), iter(rows))
+    content = bytearray(path.read_bytes())
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=4)):
+        content[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(bytes(content))
+    try:
+        read = features.read(path)
+    except InputError as error:
+        assert "f.arrow" in str(error)  # noqa: PT017 - a damaged descriptor is as good as another
+        return
+    assert all(len(points) == len(values) for points, values in zip(read.points, read.values, strict=True))
+    assert sum(int(values.sum()) for values in read.values) >= 0
+
+
+def test_the_figure_needs_no_two_photos_of_a_landmark(script: Script, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for photo in ("p1_00", "p2_00", "p2_01"):
+        content = (photos / "images" / f"{photo}.jpg").read_bytes()
+        (tmp_path / "images" / f"{photo}.jpg").write_bytes(content)
+        out = [tmp_path / f"{photo}.{kind}" for kind in ("arrow", "png", "json")]
+        done = script("keypoints", photos / "photos.csv", tmp_path / "images", *out, "--detector", "orb")
+        assert done.returncode == 0, done.stderr
+        assert out[1].exists()
+
+
 def test_a_photo_too_large_for_kazes_memory_cannot_be_asked_for(script: Script, photos: Path, tmp_path: Path) -> None:
     out = [tmp_path / name for name in ("f.arrow", "f.png", "f.json")]
     done = script("keypoints", photos / "photos.csv", photos / "images", *out, "--long-side", 9000)
@@ -212,6 +248,21 @@ def test_a_photo_matches_itself_and_the_same_place_from_elsewhere_but_no_noise(
     assert (apart[found.inliers] < 2 * matching.TOLERANCE).all()
     noise = described(np.random.default_rng(0).integers(0, 256, picture.shape, np.uint8), detector)
     assert matching.match((points, noise[0]), (values, noise[1]), detector).inliers.sum() < 10
+
+
+def test_many_keypoints_that_look_like_one_of_the_other_photo_agree_on_nothing() -> None:
+    rng = np.random.default_rng(0)
+    one, other = rng.integers(0, 256, (40, 32), np.uint8), rng.integers(0, 256, (6, 32), np.uint8)
+    one[:] = other[0]
+    one[np.arange(40), rng.integers(0, 32, 40)] ^= 1  # all nearly the same
+    found = matching.match((rng.random((40, 2), np.float32), rng.random((6, 2), np.float32)), (one, other), "orb")
+    assert len(found.pairs) == 1
+    assert not found.inliers.any()
+    mirrored = rng.random((30, 2), np.float32)
+    values = rng.integers(0, 256, (30, 32), np.uint8)
+    turned = np.array([1, 0], np.float32) + mirrored * np.array([-1, 1], np.float32)
+    assert not matching.match((mirrored, turned), (values, values), "orb").inliers.any()
+    assert matching.match((mirrored, mirrored * np.float32(0.5)), (values, values), "orb").inliers.all()
 
 
 @given(arrays.arrays(np.uint8, st.tuples(st.integers(0, 6), st.just(32))), st.integers(0, 6))

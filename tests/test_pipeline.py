@@ -166,7 +166,7 @@ def test_the_committed_results_have_the_shape_the_field_expects() -> None:
 DATA = {"catalogue", "clean", "download", "anonymize", "split", "keypoints", "sweep", "grid", "retrieve", "export"}
 SMALL = (  # the real pipeline, smaller
     ("per_class: 60", "per_class: 12"), ("reserve: 30", "reserve: 12"), ("classes: 10", "classes: 3"), ("start: 10", "start: 2"),
-    ("stop: 200", "stop: 8"), ("folds: 5", "folds: 2"), ("n: 15", "n: 6"), ("epochs: 40", "epochs: 3"),
+    ("stop: 200", "stop: 8"), ("folds: 5", "folds: 2"), ("n: 10", "n: 6"), ("epochs: 40", "epochs: 3"),
     ("long_side: 400", "long_side: 200"), ("views: 8", "views: 1"), ("words: 64", "words: 8"), ("sample: 60000", "sample: 5000"),
 )  # fmt: skip
 

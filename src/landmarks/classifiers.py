@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,6 +26,7 @@ Values = NDArray[np.float64]
 Labels = NDArray[np.str_]
 Kind = Literal["bayes", "tree", "svm", "logistic", "neighbours"]
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
+NEIGHBOURS = 5
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def classifier(kind: Kind, seed: int) -> Any:
         case "logistic":
             return LogisticRegression(C=100, max_iter=1000)
         case "neighbours":
-            return KNeighborsClassifier(5, weights="distance", algorithm="brute")
+            return KNeighborsClassifier(NEIGHBOURS, weights="distance", algorithm="brute")
 
 
 def pipeline(recipe: Recipe) -> Pipeline:
@@ -89,8 +89,9 @@ def pipeline(recipe: Recipe) -> Pipeline:
 def fit(recipe: Recipe, photos: Photos, landmarks: Labels) -> Pipeline:
     """Fit ``pipeline`` on one thread, so that the bits don't depend on the machine's cores.
 
-    Raises ``InputError`` if there are fewer photos or columns than components.
+    Raises ``InputError`` if there are fewer than two landmarks, or fewer photos or columns than components.
     """
+    require_landmarks(landmarks)
     with threadpool_limits(1):
         model = pipeline(recipe)
         encoded = model[0].fit_transform(photos)
@@ -122,17 +123,32 @@ def require_components(n: int, encoded: Values) -> None:
         )
 
 
-def deal(landmarks: Labels, groups: NDArray[np.int64], folds: int, seed: int, block: str) -> Iterator[Fold]:
+def deal(landmarks: Labels, groups: NDArray[np.int64], folds: int, seed: int, block: str) -> list[Fold]:
     """Folds for cross-validation, (train, held out) a fold: stratified, near-duplicates together.
 
-    Raises ``InputError`` naming the parameter ``block.folds`` if a landmark has fewer photos than folds.
+    Raises ``InputError`` naming the parameter ``block.folds`` if a landmark has fewer photos, near-duplicates counted
+    once, than folds, or if a fold would be trained without one of the landmarks.
     """
-    fewest = min(Counter(landmarks.tolist()).values())
+    require_landmarks(landmarks)
+    fewest = min(
+        Counter(landmark for landmark, _ in set(zip(landmarks.tolist(), groups.tolist(), strict=True))).values()
+    )
+    asked = f"{block}.folds asks for {folds}; lower it, or raise sample.per_class, in params.yaml"
     if fewest < folds:
+        raise InputError(f"a landmark has {fewest} training photos, near-duplicates counted once, {asked}")
+    dealt = list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(landmarks, landmarks, groups))
+    for train, _ in dealt:
+        if set(landmarks[train]) != set(landmarks) or len(train) < NEIGHBOURS:
+            raise InputError(f"a fold would be trained without one of the landmarks, or on too few photos: {asked}")
+    return dealt
+
+
+def require_landmarks(landmarks: Labels) -> None:
+    """Raise ``InputError`` unless there are photos of two landmarks at least to tell apart."""
+    if len(set(landmarks.tolist())) < 2:
         raise InputError(
-            f"a landmark has {fewest} training photos, {block}.folds asks for {folds}; lower it in params.yaml"
+            f"the training photos are of {len(set(landmarks.tolist()))} landmark; two are needed: see sample.classes in params.yaml"
         )
-    return StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(landmarks, landmarks, groups)
 
 
 def by_components(
@@ -158,11 +174,10 @@ def _by_columns(model: GaussianNB, values: Values, landmarks: Labels, columns: l
     The variance that GaussianNB adds to all for stability is a share of the largest: the first column's, whatever n.
     """
     right = np.zeros((len(columns), len(values)), bool)
-    truth = np.searchsorted(model.classes_, landmarks)
     last = np.array(columns) - 1
     for start in range(0, len(values), 256):  # bounds the memory: photos * landmarks * columns
         block = values[start : start + 256, None, :]
         each = -0.5 * (np.log(2 * np.pi * model.var_) + (block - model.theta_) ** 2 / model.var_)
         likelihood = np.log(model.class_prior_)[:, None] + each.cumsum(axis=2)[:, :, last]
-        right[:, start : start + 256] = truth[start : start + 256] == likelihood.argmax(axis=1).T
+        right[:, start : start + 256] = model.classes_[likelihood.argmax(axis=1).T] == landmarks[start : start + 256]
     return right.mean(axis=1)

@@ -10,6 +10,7 @@ from typing import Any
 
 from landmarks.errors import InputError
 
+PARTS = ("train", "validation", "test")
 SAFE_ID = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"  # an id names a file: no separator, no leading dot or dash, no blank
 
 

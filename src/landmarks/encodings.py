@@ -1,6 +1,6 @@
 """One vector a photo from its many descriptors: scikit-learn transformers on object arrays of (k, columns) descriptors.
 
-All learn on what ``fit`` is given and on a sample of its descriptors, so their memory doesn't grow with the photos.
+All learn on what ``fit`` is given and on a sample of its descriptors: what they need for that doesn't grow with the photos.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ class Flat(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     def fit(self, photos: Photos, landmarks: Any = None) -> Self:
         """Learn nothing."""
         return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Nothing to learn, so always."""
+        return True
 
     def transform(self, photos: Photos) -> NDArray[np.float64]:
         """(n, keypoints * columns), float64: the numbers that OpenCV gave."""
@@ -65,8 +69,9 @@ class _Vocabulary(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # the
         needed = max(self.words, components)
         if len(drawn) < needed:
             raise InputError(
-                f"the training photos have {len(drawn)} descriptors, a vocabulary of {self.words} words on {components} "
-                f"components needs {needed}; lower encoding.words and encoding.components, or raise keypoints.count"
+                f"{len(drawn)} descriptors of the training photos, encoding.sample at most, are too few for a vocabulary "
+                f"of {self.words} words on {components} components; lower encoding.words and encoding.components, "
+                "or raise encoding.sample and keypoints.count"
             )
         self.pca_ = PCA(components, svd_solver="covariance_eigh").fit(drawn)
         self.vocabulary_ = self._learn(self.pca_.transform(drawn))
@@ -85,10 +90,15 @@ class _Vocabulary(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # the
         return rows
 
     def _draw(self, photos: Photos) -> NDArray[np.float32]:
+        ends = np.cumsum([len(values) for values in photos])
+        total = int(ends[-1]) if len(ends) else 0
         rng = np.random.default_rng(self.seed)
-        quota = -(-self.sample // max(len(photos), 1))
-        drawn = [values[np.sort(rng.permutation(len(values))[:quota])] for values in photos]
-        return comparable(np.concatenate(drawn)[: self.sample], self.detector)
+        chosen = np.sort(rng.choice(total, min(self.sample, total), replace=False, shuffle=False))
+        cuts = np.searchsorted(chosen, ends)
+        starts = np.concatenate([[0], cuts[:-1]])
+        drawn = [values[chosen[a:b] - (end - len(values))]
+                 for values, a, b, end in zip(photos, starts, cuts, ends, strict=True)]  # fmt: skip
+        return comparable(np.concatenate(drawn), self.detector)
 
     def _learn(self, drawn: NDArray[np.float32]) -> Any:
         return MiniBatchKMeans(self.words, batch_size=4096, n_init=1, random_state=self.seed).fit(drawn)
@@ -101,7 +111,7 @@ class _Vocabulary(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # the
 
 
 class Words(_Vocabulary):
-    """How often each visual word occurs (Sivic and Zisserman, 2003), (n, words)."""
+    """How often each visual word occurs (Csurka et al., 2004), (n, words); the roots of the counts, see ``transform``."""
 
     def _width(self) -> int:
         return self.words

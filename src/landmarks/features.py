@@ -38,7 +38,8 @@ class Features:
         settings: how they were made.
         ids: (n,), sorted.
         landmarks: (n,).
-        found: int64 (n,): keypoints there were before the strongest were kept.
+        found: int64 (n,): keypoints there were before the strongest were kept (of ORB, which stops by itself, somewhat
+            more than are asked for).
         points: object (n,) of float32 (k, 4), views into the file.
         values: object (n,) of (k, columns), views into the file: what the classical pipelines are fitted on.
     """
@@ -53,17 +54,7 @@ class Features:
 
 def write(path: Path, settings: Settings, rows: Iterator[Row]) -> None:
     """Write an Arrow file (``pandas.read_feather`` opens it), a block of photos at a time; its bytes depend on its content alone."""
-    number = pa.float32() if settings.detector == "kaze" else pa.uint8()
-    schema = pa.schema(
-        {
-            "id": pa.string(),
-            "landmark_id": pa.string(),
-            "found": pa.int64(),
-            "points": pa.list_(pa.float32()),
-            "values": pa.list_(number),
-        },
-        {"settings": json.dumps(asdict(settings))},
-    )
+    schema = _schema(settings)
     with whole(path) as partial, pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as file:
         block: list[Row] = []
         for row in rows:
@@ -73,6 +64,12 @@ def write(path: Path, settings: Settings, rows: Iterator[Row]) -> None:
                 block = []
         if block:
             file.write_batch(_batch(schema, block))
+
+
+def _schema(settings: Settings) -> pa.Schema:
+    numbers = pa.list_(pa.float32() if settings.detector == "kaze" else pa.uint8())
+    columns = {"id": pa.string(), "landmark_id": pa.string(), "found": pa.int64(), "points": pa.list_(pa.float32())}
+    return pa.schema({**columns, "values": numbers}, {"settings": json.dumps(asdict(settings))})
 
 
 def _batch(schema: pa.Schema, rows: list[Row]) -> pa.RecordBatch:
@@ -95,8 +92,13 @@ def read(path: Path) -> Features:
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         settings = Settings(**json.loads(table.schema.metadata[b"settings"]))
+        table.validate(full=True)  # else a bad offset reads beyond the file
+        if table.schema != _schema(settings) or any(column.null_count for column in table.columns):
+            raise ValueError("other columns than it should have")
         columns = {"points": 4, "values": COLUMNS[settings.detector]}
         views = {name: _views(table.column(name), width) for name, width in columns.items()}
+        if any(len(points) != len(values) for points, values in zip(views["points"], views["values"], strict=True)):
+            raise ValueError("a photo has more descriptors than keypoints, or fewer")
         return Features(
             settings,
             np.array(table.column("id").to_pylist(), np.str_),
@@ -107,7 +109,7 @@ def read(path: Path) -> Features:
         )
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run: dvc repro keypoints") from None
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+    except (pa.ArrowException, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: not a file of the keypoints stage ({error}); run: dvc repro --force keypoints"
         ) from None

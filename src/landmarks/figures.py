@@ -118,7 +118,9 @@ def retrieval(path: Path, rows: list[tuple[Picture, list[tuple[Picture, bool, in
         for cell, (picture, same, inliers) in zip(axes[1:], found, strict=False):
             _show(cell, picture, f"{'same place' if same else 'another'}, {inliers}")
             cell.title.set_color("#1b6e1b" if same else "#b00020")
-    figure.suptitle("Nearest training photos by encoding, and keypoints that agree with the query", fontsize=10)
+    figure.suptitle(
+        "Nearest training photos, and how many keypoints agree with the query on one homography", fontsize=10
+    )
     _save(path, figure, dpi=75)
 
 

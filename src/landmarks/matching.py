@@ -39,14 +39,15 @@ def match(
         ratio: a pair counts if its distance is below this share of the second nearest one's (Lowe, 2004).
 
     Returns:
-        The pairs, and RANSAC's inliers among them (Fischler and Bolles, 1981); none where there are fewer than four pairs.
+        The pairs, a keypoint in one of them at most, and RANSAC's inliers among them (Fischler and Bolles, 1981): none
+        where there are fewer than four pairs, or where their homography mirrors or flattens the photo.
     """
     pairs = _nearest(values, detector, ratio)
     inliers = np.zeros(len(pairs), bool)
     if len(pairs) >= FEWEST:
         one, other = (np.float32(SCALE) * xy[pairs[:, side], :2] for side, xy in enumerate(points))
-        _, mask = cv2.findHomography(one, other, cv2.RANSAC, TOLERANCE * SCALE)
-        if mask is not None:
+        homography, mask = cv2.findHomography(one, other, cv2.RANSAC, TOLERANCE * SCALE)
+        if homography is not None and _keeps_shape(homography):
             inliers = mask.ravel().astype(bool)
     return Matches(pairs, inliers)
 
@@ -57,5 +58,21 @@ def _nearest(values: tuple[NDArray[Any], NDArray[Any]], detector: Detector, rati
     binary = detector in BINARY
     one, other = values if binary else (comparable(side, detector) for side in values)
     found = cv2.BFMatcher(cv2.NORM_HAMMING if binary else cv2.NORM_L2).knnMatch(one, other, 2)
-    kept = [(best.queryIdx, best.trainIdx) for best, second in found if best.distance < ratio * second.distance]
-    return np.array(kept, np.int64).reshape(-1, 2)
+    kept = sorted((best for best, second in found if best.distance < ratio * second.distance), key=_distance)
+    once = {
+        match.trainIdx: match.queryIdx for match in reversed(kept)
+    }  # of those that want the same keypoint, the nearest
+    return np.array(sorted((query, train) for train, query in once.items()), np.int64).reshape(-1, 2)
+
+
+def _distance(match: Any) -> float:
+    return float(match.distance)
+
+
+def _keeps_shape(homography: NDArray[np.float64]) -> bool:
+    """Neither mirrors a photo nor squeezes it to less than a hundredth, in its middle: no other view of a place does."""
+    x = y = SCALE / 2
+    h, (u, v, w) = homography, homography @ (x, y, 1)
+    along = np.array([[h[0, 0] - h[2, 0] * u / w, h[0, 1] - h[2, 1] * u / w],
+                      [h[1, 0] - h[2, 0] * v / w, h[1, 1] - h[2, 1] * v / w]]) / w  # fmt: skip
+    return bool(0.01 < np.linalg.det(along) < 100)

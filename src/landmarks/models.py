@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import skops.io
 from sklearn.pipeline import Pipeline
 
@@ -37,12 +38,14 @@ def load(path: Path, settings: Settings) -> Pipeline:
     """
     try:
         stored: dict[str, Any] = skops.io.load(path, trusted=TRUSTED)
-        model, trained_on = stored["model"], stored["descriptors"]
+        model, trained_on = stored["model"], dict(stored["descriptors"])
+        _require_sound(model)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run: dvc repro baseline") from None
     except Exception as error:  # strangers' bytes: skops, zipfile and json raise what they like
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
-            f"{path}: not a model of the baseline stage ({str(error).splitlines()[0]}); run: dvc repro --force baseline"
+            f"{path}: not a model of the baseline stage ({said}); run: dvc repro --force baseline"
         ) from None
     if trained_on != asdict(settings):
         other = [f"{name} {value!r}" for name, value in asdict(settings).items() if trained_on.get(name) != value]
@@ -50,6 +53,23 @@ def load(path: Path, settings: Settings) -> Pipeline:
             f"{path}: trained on other descriptors than these, which have {', '.join(other)}; run: dvc repro baseline"
         )
     return model
+
+
+def _require_sound(model: Any) -> None:
+    """Raise ``ValueError`` unless it is a pipeline that begins with an encoding, and any tree in it keeps to its memory.
+
+    scikit-learn's compiled trees follow whatever node numbers they are given.
+    """
+    if not (isinstance(model, Pipeline) and isinstance(model[0], OURS)):
+        raise ValueError("no pipeline from descriptors")
+    tree = getattr(model[-1], "tree_", None)
+    if tree is not None:
+        nodes, places = tree.node_count, np.arange(tree.node_count)
+        leaf = (tree.children_left == -1) & (tree.children_right == -1)
+        inside = [(places < child) & (child < nodes) for child in (tree.children_left, tree.children_right)]
+        known = (tree.feature >= 0) & (tree.feature < tree.n_features)
+        if not (nodes > 0 and len(tree.children_left) == nodes and (leaf | (inside[0] & inside[1] & known)).all()):
+            raise ValueError("its tree leads nowhere")
 
 
 def _canonical(content: bytes) -> bytes:

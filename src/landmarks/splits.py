@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from landmarks import contracts
 from landmarks.errors import InputError
 
-NAMES = ("train", "validation", "test")
 BLOCK = 1024  # photos compared with all others at once
 
 
@@ -69,7 +69,7 @@ def split(
         if name != "train":
             quota[home, name] -= len(unit)
     for landmark in sorted(total):
-        for part in NAMES:
+        for part in contracts.PARTS:
             if (landmark, part) not in set(zip(landmarks, result, strict=True)):
                 raise InputError(
                     f"landmark {landmark}: its {total[landmark]} photos leave none for {part}; "

@@ -50,17 +50,33 @@ def check_ids(path: Path, table: pd.DataFrame) -> None:
         )
 
 
-def read_split(path: Path, ids: Iterable[str]) -> pd.DataFrame:
-    """The rows of the split stage (landmark_id, split, group) for ``ids``, in their order.
+def read_split(path: Path, ids: Iterable[str], landmarks: Iterable[str] | None = None) -> pd.DataFrame:
+    """The rows of the split stage (landmark_id, split, group) for ``ids``, in their order, of ``landmarks`` if given.
 
-    Raises ``InputError`` if the two don't speak of the same photos.
+    Raises ``InputError`` if the two don't speak of the same photos, or if a row is not as that stage writes it.
     """
-    table = read(path, ["id", "landmark_id", "split", "group"]).set_index("id")
+    table = read(path, ["id", "landmark_id", "split", "group"])
+    sound = {
+        "id": ~table["id"].duplicated(),
+        "split": table["split"].isin(contracts.PARTS),
+        "group": table["group"].str.fullmatch("[0-9]{1,18}"),
+    }
+    for column, holds in sound.items():
+        if not holds.all():
+            row = int((~holds).to_numpy().argmax())
+            value = table[column].iloc[row]
+            raise InputError(
+                f"{path}: row {row + 2}: {column} {value!r} stands twice or is none; run: dvc repro --force split"
+            )
+    table = table.set_index("id")
     if strangers := set(ids).symmetric_difference(table.index):
         raise InputError(
             f"{path}: the photo {min(strangers)!r} is in the split or the features, not in both; run: dvc repro"
         )
-    return table.loc[list(ids)]
+    table = table.loc[list(ids)]
+    if landmarks is not None and (other := table["landmark_id"] != list(landmarks)).any():
+        raise InputError(f"{path}: the photo {other.idxmax()!r} is of another landmark in the features; run: dvc repro")
+    return table
 
 
 def write_predictions(
@@ -70,7 +86,14 @@ def write_predictions(
     labels: Sequence[str],
     probabilities: NDArray[np.floating[Any]],
 ) -> None:
-    """Write id, actual, predicted, confidence: ``probabilities`` is (n, labels), the confidence its largest, 6 digits."""
+    """Write id, actual, predicted, confidence: ``probabilities`` is (n, labels), the confidence its largest, 6 digits.
+
+    Raises ``InputError`` if one is no number.
+    """
+    if not np.isfinite(probabilities).all():
+        raise InputError(
+            f"{path}: the model gives no probability for some photos; have its training photos any keypoints?"
+        )
     best = probabilities.argmax(axis=1)
     predicted = np.asarray(labels)[best]
     confidence = probabilities[np.arange(len(best)), best].astype(float).round(6)
