@@ -30,7 +30,7 @@ def main(
     verified: Annotated[int, typer.Option(min=1, help="Photos nearest by encoding whose keypoints are matched")] = 20,
     trusted: Annotated[
         int, typer.Option(min=1, help="Photos with so many inliers go first, in their order; the others stay")
-    ] = 12,
+    ] = 30,
     ratio: Annotated[float, typer.Option(min=0.1, max=1.0, help="Lowe's ratio test")] = 0.8,
 ) -> None:
     """Look for the validation photos among the training photos: by encoding, then by the keypoints that one homography explains."""
