@@ -156,12 +156,14 @@ def run(
                 begun = time.perf_counter()
                 found[name] += work.sound(work.each(partial(ours, settings=settings), block, name))
                 seconds[name] += time.perf_counter() - begun
-    print(f"KAZE: thesis {seconds['thesis']:.0f} s (one process, full size)")
-    for name in ("kaze", "upright_kaze"):
-        times = seconds["thesis"] / seconds[name]
-        print(
-            f"  ours, {name} at {sets[name].long_side} px: {seconds[name]:.0f} s, {times:.1f} times faster", flush=True
-        )
+    if thesis:
+        print(f"KAZE: thesis {seconds['thesis']:.0f} s (one process, full size)")
+        for name in ("kaze", "upright_kaze"):
+            times = seconds["thesis"] / seconds[name]
+            print(
+                f"  ours, {name} at {sets[name].long_side} px: {seconds[name]:.0f} s, {times:.1f} times faster",
+                flush=True,
+            )
     recipes = {
         "KAZE, flat, naive Bayes": ("kaze", classifiers.Recipe("kaze", "flat", "bayes")),
         "the same, linear SVM": ("kaze32", classifiers.Recipe("kaze", "flat", "svm")),
