@@ -208,6 +208,7 @@ def test_a_landmark_that_was_not_learnt_is_never_recognised() -> None:
     assert (scores[:, 0] > 0.4).all()
 
 
+@pytest.mark.slow
 def test_choices_and_models_go_by_train_alone(script: Script, described: Path, split: Path, tmp_path: Path) -> None:
     """Whatever the photos for validation and test hold, model and choice stay the same to the byte."""
     read = features.read(described)
@@ -447,6 +448,7 @@ def _retrieved(script: Script, described: Path, split: Path, folder: Path, photo
     return (folder / "t.json").read_text()
 
 
+@pytest.mark.slow
 def test_photos_are_found_by_their_encoding_and_their_common_points_counted(
     script: Script, photos: Path, split: Path, tmp_path: Path
 ) -> None:
