@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import cv2
+import memory
 import numpy as np
 import typer
 from numpy.typing import NDArray
@@ -124,24 +125,11 @@ def timed(command: list[str], count: int) -> tuple[float, float]:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                           env={**os.environ, "LANDMARKS_WORKERS": "2"}, start_new_session=True) as run:  # fmt: skip
         while run.poll() is None:
-            peak = max(peak, memory(run.pid))
+            peak = max(peak, memory.held(run.pid))
             time.sleep(0.2)
         if run.returncode:
             raise SystemExit(run.stderr.read() if run.stderr else "failed")
     return count / (time.perf_counter() - begin), peak
-
-
-def memory(session: int) -> float:
-    """Proportional set size of a session's processes, GB."""
-    total = 0
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getsid(int(process.name)) == session:
-                rollup = (process / "smaps_rollup").read_text()
-                total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-        except (OSError, StopIteration):  # it has ended meanwhile
-            continue
-    return total / 1e6
 
 
 @app.command()
@@ -256,33 +244,14 @@ def utility(
         scores: dict[str, dict[str, list[float]]] = {m: defaultdict(list) for m in methods}
         for method, folder in methods.items():
             described = out / f"{method}.arrow"
-            stage(
-                "keypoints",
-                listing,
-                folder,
-                described,
-                out / "k.png",
-                out / "k.json",
-                "--count",
-                32,
-                "--long-side",
-                512,
-            )
+            stage("keypoints", listing, folder, described, out / "k.png", out / "k.json",
+                  "--count", 32, "--long-side", 512)  # fmt: skip
             for seed in range(seeds):
                 split = out / f"split{seed}.csv"
                 if method == "none":
                     stage("split", listing, folder, split, out / "split.json", "--seed", seed)
-                stage(
-                    "baseline",
-                    described,
-                    split,
-                    out / "m.skops",
-                    out / "p.csv",
-                    "--encoding",
-                    "flat",
-                    "--kind",
-                    "bayes",
-                )
+                stage("baseline", described, split, out / "m.skops", out / "p.csv",
+                      "--encoding", "flat", "--kind", "bayes")  # fmt: skip
                 scores[method]["bayes"].append(accuracy(out / "p.csv", split))
                 stage("cnn", folder, split, out / "c.json", out / "h.csv", out / "p.csv", "--module", module, "--size", size,
                       "--no-trainable", "--no-augment", "--crop", "--seed", seed)  # fmt: skip

@@ -6,6 +6,7 @@ python bench/classical.py components [PHOTOS] naive Bayes on 38 numbers of compo
 PHOTOS: a CSV of file (beside it), landmark_id; a folder with a subfolder a landmark; else the made world, after `make repro`.
 """
 
+import os
 import sys
 import threading
 import time
@@ -18,9 +19,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import cv2
+import memory
 import numpy as np
 import pandas as pd
-import psutil
 import typer
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
@@ -32,7 +33,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from landmarks import classifiers, descriptors, encodings, photos, splits, work  # noqa: E402 - needs the path
+from landmarks import classifiers, descriptors, encodings, features, photos, splits, work  # noqa: E402 - needs the path
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Photos = Annotated[Path | None, typer.Argument(help="CSV, folder, or nothing for the made world")]
@@ -96,13 +97,7 @@ def peak(found: list[float]) -> Iterator[None]:
 
     def watch() -> None:
         while not over.wait(0.2):
-            total = 0.0
-            for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
-                try:
-                    total += process.memory_full_info().pss / 1e9
-                except psutil.Error:
-                    continue
-            most[0] = max(most[0], total)
+            most[0] = max(most[0], memory.held(os.getpid()))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -112,14 +107,6 @@ def peak(found: list[float]) -> Iterator[None]:
         over.set()
         thread.join()
         found.append(most[0])
-
-
-def objects(arrays: list[NDArray[Any]]) -> NDArray[np.object_]:
-    """An object array of them, whatever their shapes."""
-    made = np.empty(len(arrays), object)
-    for i, array in enumerate(arrays):
-        made[i] = array
-    return made
 
 
 @app.command()
@@ -182,19 +169,20 @@ def run(
     found["kaze32"] = [values[:32] for values in found["kaze"]]
     seconds["kaze32"] = seconds["kaze"]
     for seed, train in enumerate(dealt(paths, landmarks, seeds)):
-        for name, n, model in (
+        theirs = (
             ("thesis: naive Bayes", 0, GaussianNB()),
             ("thesis: PCA 10, naive Bayes", 10, GaussianNB()),
             ("thesis: decision tree", 0, DecisionTreeClassifier(random_state=seed)),
-        )[: 3 * thesis]:
+        )
+        for name, n, model in theirs if thesis else ():
             begun = time.perf_counter()
             pca = PCA(n, random_state=seed).fit(flat[train]) if n else None
             values = pca.transform(flat) if pca else flat
             scores[name].append(model.fit(values[train], landmarks[train]).score(values[~train], landmarks[~train]))
             fitting[name] += time.perf_counter() - begun
-        for name, (features, recipe) in recipes.items():
+        for name, (name_of, recipe) in recipes.items():
             begun = time.perf_counter()
-            values = objects(found[features])
+            values = features.objects(found[name_of])
             with peak(held):
                 fitted = classifiers.fit(replace(recipe, seed=seed), values[train], landmarks[train])
                 with threadpool_limits(1):
@@ -205,8 +193,8 @@ def run(
         f"\n{len(paths)} photos, {seeds} splits, {work.workers()} workers; test accuracy, mean and sd; seconds from photos to scores"
     )
     for name, of in scores.items():
-        features = "thesis" if name.startswith("thesis") else recipes[name][0]
-        took = seconds[features] + fitting[name] / seeds
+        name_of = "thesis" if name.startswith("thesis") else recipes[name][0]
+        took = seconds[name_of] + fitting[name] / seeds
         print(f"  {name:42} {np.mean(of):.3f} ± {np.std(of):.3f}   {took:7.1f} s")
     print(f"ours, most memory: {max(held):.2f} GB over all processes")
 
@@ -216,7 +204,7 @@ def components(source: Photos = None, per_class: PerClass = 80, rounds: int = 3,
     """One PCA and one naive Bayes a number of components, as in the thesis, beside one of each for all 38."""
     paths, landmarks = listed(source, per_class)
     settings = descriptors.Settings("kaze", 32, long_side, "joint")
-    values = objects(list(work.sound(work.each(partial(ours, settings=settings), paths, "kaze"))))
+    values = features.objects(list(work.sound(work.each(partial(ours, settings=settings), paths, "kaze"))))
     rows = encodings.Flat("kaze").transform(values)
     train = next(dealt(paths, landmarks, 1))
     parts = (rows[train], landmarks[train], rows[~train], landmarks[~train])

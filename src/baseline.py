@@ -19,10 +19,10 @@ def main(
     encoding: Annotated[encodings.Encoding, typer.Option(help="How descriptors become one vector")] = "flat",
     kind: Annotated[classifiers.Kind, typer.Option(help="Classifier")] = "bayes",
     n: Annotated[int, typer.Option(min=0, help="Principal components of the vector; 0 leaves it as it is")] = 0,
-    keypoints: Annotated[int, typer.Option(min=1, max=4096, help="flat: strongest descriptors laid end to end")] = 32,
-    words: Annotated[int, typer.Option(min=2, help="The other encodings: size of the vocabulary")] = 64,
-    components: Annotated[int, typer.Option(min=1, help="… principal components of a descriptor")] = 64,
-    sample: Annotated[int, typer.Option(min=2, help="… descriptors they learn from")] = 60_000,
+    keypoints: stage.Keypoints = 32,
+    words: stage.Words = 64,
+    components: stage.Components = 64,
+    sample: stage.Sample = 60_000,
     seed: Annotated[int, typer.Option(min=0, help="Draws the sample, starts the vocabulary, breaks a tree's ties")] = 0,
 ) -> None:
     """Fit a classical model on the training photos and predict all."""

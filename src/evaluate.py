@@ -1,17 +1,17 @@
 """Compare the models on the same held-out photos."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import typer
+from numpy.typing import NDArray
 
 import stage
 from landmarks import calibration, figures, scoring, tables
 from landmarks.errors import InputError
-from landmarks.files import whole_folder, write_json
+from landmarks.files import read_json, whole_folder, write_json
 
 COUNTED = ("catalogue", "clean", "download", "split", "sweep", "grid", "retrieve", "export")
 
@@ -43,16 +43,20 @@ def main(
     if not tested:
         raise InputError(f"{predictions}: no predictions; run: dvc repro baseline cnn")
     models = scoring.compare(tested, parts["split"])
-    data = {name: _read(counts / f"{name}.json") for name in COUNTED}
-    data["keypoints"] = {path.stem: _read(path) for path in sorted((counts / "keypoints").glob("*.json"))}
-    data["anonymize"] = {name: _read(audit)[name] for name in ("faces", "photos_with_faces", "quarantined")}
+    data = {name: read_json(counts / f"{name}.json", name) for name in COUNTED}
+    data["keypoints"] = {
+        path.stem: read_json(path, "keypoints") for path in sorted((counts / "keypoints").glob("*.json"))
+    }
+    audited = read_json(audit, "anonymize")
+    data["anonymize"] = {name: audited[name] for name in ("faces", "photos_with_faces", "quarantined")}
     test = parts.index[parts["split"] == "test"]
     with whole_folder(confusion) as folder:
         for name, table in tested.items():
             tables.write(folder / f"{name}.csv", table.loc[test, ["actual", "predicted"]])
     figures.accuracies(figure, models, title)
     tests = {name: table.loc[test] for name, table in tested.items()}
-    figures.reliability(diagrams, {name: _bins(rows) for name, rows in tests.items()})
+    errors = {name: scores["test"]["calibration_error"] for name, scores in models.items()}
+    figures.reliability(diagrams, {name: _bins(rows) for name, rows in tests.items()}, errors)
     figures.mistakes(mistakes, anonymous, {name: _surest_mistakes(rows) for name, rows in tests.items()})
     write_json(results, {"models": models, "data": data})
 
@@ -69,7 +73,7 @@ def _predictions(path: Path, parts: pd.DataFrame) -> pd.DataFrame:
     return table.assign(confidence=confidence)
 
 
-def _bins(rows: pd.DataFrame) -> "np.typing.NDArray[np.float64]":
+def _bins(rows: pd.DataFrame) -> NDArray[np.float64]:
     return calibration.reliability(rows["confidence"].to_numpy(), (rows["actual"] == rows["predicted"]).to_numpy())
 
 
@@ -77,13 +81,6 @@ def _surest_mistakes(rows: pd.DataFrame) -> list[tuple[str, str, str, float]]:
     """(id, actual, predicted, confidence), the surest first."""
     wrong = rows[rows["actual"] != rows["predicted"]].sort_values("confidence", ascending=False, kind="stable")
     return list(wrong.reset_index()[["id", "actual", "predicted", "confidence"]].itertuples(index=False, name=None))
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run: dvc repro") from None
 
 
 if __name__ == "__main__":

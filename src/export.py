@@ -1,10 +1,9 @@
 """The trained network for a server and for a phone."""
 
-import tempfile
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -38,17 +37,13 @@ def main(
         raise InputError(f"{split}: no photo for the test, or none for training; run: dvc repro split")
     square = partial(photos.read_square, side=network.recipe.size, crop=network.recipe.crop)
     learnt = np.stack([square(anonymous / f"{photo}.jpg") for photo in trained["id"][:: -(-len(trained) // examples)]])
-    sizes, runs = (
-        {"keras": model.with_suffix(".weights.h5").stat().st_size},
-        {"keras": lambda shown, _: network.probabilities(shown)},
-    )
+    sizes = {"keras": model.with_suffix(".weights.h5").stat().st_size}
+    runs: dict[str, exports.Run] = {"keras": lambda shown, _: network.probabilities(shown)}
     with whole_folder(folder) as place:
         exports.saved_model(network, place / "saved_model")
         for name, run in exports.serve(place / "saved_model").items():
             sizes[name], runs[name] = sum(path.stat().st_size for path in (place / "saved_model").rglob("*.*")), run
-        for form in progress.over(iter(get_args(exports.Lite)), 3, "export", "form"):
-            with tempfile.TemporaryDirectory() as scratch:
-                content = exports.lite(network, form, learnt, Path(scratch))
+        for form, content in progress.over(exports.lite(network, learnt), 3, "export", "form"):
             (place / f"{form}.tflite").write_bytes(content)
             sizes[form], runs[form] = len(content), exports.interpret(content)
         write_json(place / "labels.json", network.labels)

@@ -24,10 +24,10 @@ def main(
     figure: Annotated[Path, typer.Argument(help="PNG to write: the same as a map")],
     counts: Annotated[Path, typer.Argument(help="JSON to write: the best combination, by validation")],
     described: Annotated[list[Path], typer.Option("--features", help="File of the keypoints stage; repeat for more")],
-    keypoints: Annotated[int, typer.Option(min=1, max=4096, help="flat: strongest descriptors laid end to end")] = 32,
-    words: Annotated[int, typer.Option(min=2, help="The other encodings: size of the vocabulary")] = 64,
-    components: Annotated[int, typer.Option(min=1, help="… principal components of a descriptor")] = 64,
-    sample: Annotated[int, typer.Option(min=2, help="… descriptors they learn from")] = 60_000,
+    keypoints: stage.Keypoints = 32,
+    words: stage.Words = 64,
+    components: stage.Components = 64,
+    sample: stage.Sample = 60_000,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Which photo is in which fold, and what encodings draw")] = 0,
 ) -> None:
@@ -64,7 +64,7 @@ def main(
 def _score(task: Task, paths: dict[str, Path]) -> list[float]:
     """Accuracy of each kind on the held-out photos; they share one encoding, learnt on the others."""
     name, recipe, (train, held_out) = task
-    found = features.read(paths[name])
+    found = features.mapped(paths[name])
     encoder = classifiers.encoder(recipe)
     known, asked = encoder.fit_transform(found.values[train]), encoder.transform(found.values[held_out])
     models = [classifiers.classifier(kind, recipe.seed).fit(known, found.landmarks[train]) for kind in KINDS]

@@ -64,7 +64,7 @@ def main(
 
 def _inliers(task: tuple[int, NDArray[np.intp]], described: Path, ratio: float) -> list[int]:
     query, others = task
-    found = features.read(described)  # mapped here: handing it over would copy the descriptors of every photo
+    found = features.mapped(described)  # here: handing it over would copy the descriptors of every photo
     return [
         int(matching.match(
             (found.points[query], found.points[other]), (found.values[query], found.values[other]),

@@ -6,11 +6,17 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from landmarks.errors import InputError
+
+# the block `encoding` of params.yaml, which several stages take
+Keypoints = Annotated[int, typer.Option(min=1, max=4096, help="flat: strongest descriptors laid end to end")]
+Words = Annotated[int, typer.Option(min=2, help="The other encodings: size of the vocabulary")]
+Components = Annotated[int, typer.Option(min=1, help="… principal components of a descriptor")]
+Sample = Annotated[int, typer.Option(min=2, help="… descriptors they learn from")]
 
 
 def run(main: Callable[..., None]) -> None:

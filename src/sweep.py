@@ -21,7 +21,7 @@ def main(
         Path, typer.Argument(help="CSV to write: components, train, validation (cross-validated), all_train, test")
     ],
     counts: Annotated[Path, typer.Argument(help="JSON to write: the number that validation chooses, and the thesis'")],
-    keypoints: Annotated[int, typer.Option(min=1, max=4096, help="Strongest descriptors laid end to end")] = 32,
+    keypoints: stage.Keypoints = 32,
     start: Annotated[int, typer.Option(min=1, help="First number of components")] = 10,
     stop: Annotated[int, typer.Option(min=2, help="End of the range, not in it")] = 200,
     step: Annotated[int, typer.Option(min=1, help="Step of the range")] = 5,

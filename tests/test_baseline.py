@@ -6,7 +6,6 @@ import pickle
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -32,14 +31,6 @@ SMALL = ("--words", 4, "--components", 6, "--sample", 400)
 KINDS, ENCODINGS = get_args(classifiers.Kind), get_args(encodings.Encoding)
 
 
-def objects(arrays: Iterable[Any]) -> encodings.Photos:
-    listed = list(arrays)
-    made = np.empty(len(listed), object)
-    for i, array in enumerate(listed):
-        made[i] = array
-    return made
-
-
 def write(path: Path, read: features.Features, values: encodings.Photos) -> None:
     rows = zip(read.ids, read.landmarks, read.found.tolist(), read.points, values, strict=True)
     features.write(path, read.settings, (features.Row(*row) for row in rows))
@@ -62,7 +53,7 @@ def described(split: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def photos_() -> encodings.Photos:
     rng = np.random.default_rng(3)
-    return objects(rng.normal(0, 1, (k, 64)).astype(np.float32) for k in (30, 50, 1, 0, 40, 80))
+    return features.objects(rng.normal(0, 1, (k, 64)).astype(np.float32) for k in (30, 50, 1, 0, 40, 80))
 
 
 def test_flat_lays_the_strongest_descriptors_end_to_end_as_in_the_thesis(photos_: encodings.Photos) -> None:
@@ -82,7 +73,7 @@ def test_an_encoding_has_length_1_whatever_the_order_of_the_keypoints(
     assert rows.shape == (6, {"words": 4, "vlad": 24, "fisher": 48}[encoding])
     assert rows.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), [1, 1, 1, 0, 1, 1], atol=1e-5)
-    np.testing.assert_allclose(made.transform(objects(values[::-1] for values in photos_)), rows, atol=1e-5)
+    np.testing.assert_allclose(made.transform(features.objects(values[::-1] for values in photos_)), rows, atol=1e-5)
 
 
 def test_words_counts_the_nearest_words(photos_: encodings.Photos) -> None:
@@ -128,7 +119,7 @@ def test_a_fisher_vector_is_the_gradient_of_the_log_likelihood(photos_: encoding
 
 
 def test_a_vocabulary_learns_from_a_bounded_sample_that_its_seed_draws() -> None:
-    many = objects(np.random.default_rng(i).normal(0, 1, (90, 64)).astype(np.float32) for i in range(30))
+    many = features.objects(np.random.default_rng(i).normal(0, 1, (90, 64)).astype(np.float32) for i in range(30))
     drawn = encodings.Vlad("kaze", sample=500)._draw(many)
     assert drawn.shape == (500, 64)
     rows = {values.tobytes(): photo for photo, photos in enumerate(many) for values in photos}
@@ -157,7 +148,7 @@ def test_the_probabilities_of_an_svm_order_the_landmarks_as_its_distances_do() -
     rng = np.random.default_rng(0)
     for count in (2, 3):
         landmarks = np.repeat(list("abc")[:count], 10)
-        values = objects(rng.normal(np.searchsorted(["a", "b", "c"], name), 1, (9, 64)) for name in landmarks)
+        values = features.objects(rng.normal(np.searchsorted(["a", "b", "c"], name), 1, (9, 64)) for name in landmarks)
         recipe = classifiers.Recipe("kaze", "vlad", "svm", words=2, components=3)
         model = classifiers.fit(recipe, values, landmarks)
         shares = classifiers.probabilities(model, values)
@@ -213,7 +204,7 @@ def test_choices_and_models_go_by_train_alone(script: Script, described: Path, s
     """Whatever the photos for validation and test hold, model and choice stay the same to the byte."""
     read = features.read(described)
     train = (pd.read_csv(split)["split"] == "train").to_numpy()
-    upset = objects(each if known else each * -9 for each, known in zip(read.values, train, strict=True))
+    upset = features.objects(each if known else each * -9 for each, known in zip(read.values, train, strict=True))
     for folder in ("one", "other"):
         (tmp_path / folder).mkdir()
     write(tmp_path / "one" / "kaze.arrow", read, read.values)
@@ -254,7 +245,7 @@ def test_the_grid_holds_every_combination_and_names_the_best_by_validation(
     script: Script, described: Path, split: Path, tmp_path: Path
 ) -> None:
     read = features.read(described)
-    write(tmp_path / "noise.arrow", read, objects(values * 0 + 1 for values in read.values))
+    write(tmp_path / "noise.arrow", read, features.objects(values * 0 + 1 for values in read.values))
     files = ("--features", described, "--features", tmp_path / "noise.arrow")
     made = []
     for workers in "12":
@@ -431,8 +422,8 @@ def test_a_single_landmark_and_photos_without_keypoints_are_errors_that_say_so(
     fails_in_one_line(script("baseline", tmp_path / "one.arrow", tmp_path / "one.csv", *out), "two are needed")
     write(
         tmp_path / "bare.arrow",
-        replace(read, points=objects(p[:0] for p in read.points)),
-        objects(v[:0] for v in read.values),
+        replace(read, points=features.objects(p[:0] for p in read.points)),
+        features.objects(v[:0] for v in read.values),
     )
     for encoding in ("flat", "fisher"):
         done = script("baseline", tmp_path / "bare.arrow", split, *out, "--encoding", encoding)

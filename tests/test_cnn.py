@@ -20,6 +20,15 @@ def outputs(folder: Path) -> list[Path]:
     return [folder / "model.json", folder / "history.csv", folder / "predictions.csv"]
 
 
+@pytest.fixture(scope="module")
+def trained(script: Script, photos: Path, split: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The JSON of a network that knows its landmarks."""
+    folder = tmp_path_factory.mktemp("trained")
+    done = script("cnn", photos / "images", split, *outputs(folder), *BACKBONE, "--epochs", 8)
+    assert done.returncode == 0, done.stderr
+    return folder / "model.json"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "knobs", [("--no-augment",), ("--augment", "--views", 2), ("--trainable", "--augment", "--learning_rate", 0.005)]
@@ -123,17 +132,15 @@ def test_a_module_that_cannot_be_used_is_an_error_that_names_it(
 
 @pytest.mark.slow
 def test_covering_what_the_network_looks_at_lowers_the_probability(
-    script: Script, photos: Path, split: Path, tmp_path: Path
+    script: Script, photos: Path, split: Path, trained: Path, tmp_path: Path
 ) -> None:
-    done = script("cnn", photos / "images", split, *outputs(tmp_path), *BACKBONE, "--epochs", 8)
-    assert done.returncode == 0, done.stderr
     made = []
     for name in "ab":
-        done = script("explain", photos / "images", split, tmp_path / "model.json", tmp_path / name, "--cells", 4)
+        done = script("explain", photos / "images", split, trained, tmp_path / name, "--cells", 4)
         assert done.returncode == 0, done.stderr
         made.append((tmp_path / name).read_bytes())
     assert made[0] == made[1]
-    network = networks.load(tmp_path / "model.json")
+    network = networks.load(trained)
     picture = pictures.read_square(photos / "images" / "p1_00.jpg", 128, True)
     probability, drops = networks.occlusion(network, picture, "1", 4)
     assert probability == network.probabilities(picture[None])[0, 0]
@@ -146,13 +153,11 @@ def test_covering_what_the_network_looks_at_lowers_the_probability(
 
 @pytest.mark.slow
 def test_every_exported_form_gives_what_the_network_gives(
-    script: Script, photos: Path, split: Path, tmp_path: Path
+    script: Script, photos: Path, split: Path, trained: Path, tmp_path: Path
 ) -> None:
-    done = script("cnn", photos / "images", split, *outputs(tmp_path), *BACKBONE, "--epochs", 8)
-    assert done.returncode == 0, done.stderr
     for name in "ab":
         out = [tmp_path / name, tmp_path / f"{name}.json"]
-        done = script("export", photos / "images", split, tmp_path / "model.json", *out, "--examples", 12)
+        done = script("export", photos / "images", split, trained, *out, "--examples", 12)
         assert done.returncode == 0, done.stderr
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*") if path.is_file())
     assert {"saved_model", "float16.tflite", "labels.json"} <= {path.parts[0] for path in files}
@@ -169,7 +174,7 @@ def test_every_exported_form_gives_what_the_network_gives(
     content = (photos / "images" / "p2_09.jpg").read_bytes()
     answer = served(bytes=tf.constant([content, content]))
     assert [label.decode() for label in answer["labels"].numpy()[0]] == ["1", "2", "3"]
-    network = networks.load(tmp_path / "model.json")
+    network = networks.load(trained)
     picture = pictures.read_square(photos / "images" / "p2_09.jpg", 128, True)
     expected = np.repeat(network.probabilities(picture[None]), 2, axis=0)
     np.testing.assert_allclose(answer["probabilities"].numpy(), expected, atol=0.05)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
@@ -96,9 +97,7 @@ def fit(recipe: Recipe, photos: Photos, landmarks: Labels) -> Pipeline:
         model = pipeline(recipe)
         encoded = model[0].fit_transform(photos)
         require_components(recipe.n, encoded)
-        for _, step in model.steps[1:-1]:
-            encoded = step.fit_transform(encoded)
-        model[-1].fit(encoded, landmarks)
+        model[1:].fit(encoded, landmarks)  # the same steps, so the whole is fitted
     return model
 
 
@@ -110,8 +109,7 @@ def probabilities(model: Pipeline, photos: Photos) -> Values:
         distances = model.decision_function(photos)
         if distances.ndim == 1:  # two landmarks
             distances = np.stack([-distances, distances], axis=1) / 2
-        weights = np.exp(distances - distances.max(axis=1, keepdims=True))
-        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+        return np.asarray(softmax(distances, axis=1))
 
 
 def require_components(n: int, encoded: Values) -> None:
@@ -145,9 +143,9 @@ def deal(landmarks: Labels, groups: NDArray[np.int64], folds: int, seed: int, bl
 
 def require_landmarks(landmarks: Labels) -> None:
     """Raise ``InputError`` unless there are photos of two landmarks at least to tell apart."""
-    if len(set(landmarks.tolist())) < 2:
+    if (count := len(set(landmarks.tolist()))) < 2:
         raise InputError(
-            f"the training photos are of {len(set(landmarks.tolist()))} landmark; two are needed: see sample.classes in params.yaml"
+            f"the training photos are of {count} landmark; two are needed: see sample.classes in params.yaml"
         )
 
 

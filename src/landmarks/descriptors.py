@@ -15,7 +15,8 @@ Protocol = Literal["joint", "upright", "thesis"]
 
 COLUMNS: dict[Detector, int] = {"kaze": 64, "orb": 32, "akaze": 61, "sift": 128}
 BINARY: tuple[Detector, ...] = ("orb", "akaze")  # their bytes hold bits, compared by Hamming distance
-SMALLEST = 32  # pixels a side; with less KAZE and ORB have no room for their scales
+NUMBERS: dict[Detector, type[np.generic]] = {"kaze": np.float32, "orb": np.uint8, "akaze": np.uint8, "sift": np.uint8}
+SMALLEST = 32  # pixels a side; in photos a pixel high AKAZE writes past its memory, ORB and SIFT raise
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def describe(picture: Picture, settings: Settings) -> tuple[list[Any], NDArray[A
         ``cv2.KeyPoint``, strongest first (``thesis``: as OpenCV leaves them); float32 (KAZE) or uint8, (as many,
         ``COLUMNS``); how many there were before the strongest were kept.
     """
-    empty = np.zeros((0, COLUMNS[settings.detector]), np.float32 if settings.detector == "kaze" else np.uint8)
+    empty: NDArray[Any] = np.zeros((0, COLUMNS[settings.detector]), NUMBERS[settings.detector])
     if min(picture.shape[:2]) < SMALLEST:
         return [], empty, 0
     tool = _tool(settings)

@@ -5,6 +5,7 @@ All learn on what ``fit`` is given and on a sample of its descriptors: what they
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -46,7 +47,7 @@ class Flat(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         return rows
 
 
-class _Vocabulary(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # the same
+class _Vocabulary(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]  # the same
     """What the other encodings share: a sample of descriptors, their principal components, a photo at a time.
 
     Made with the ``detector`` of the descriptors, the size of the vocabulary in ``words``, the principal
@@ -83,9 +84,8 @@ class _Vocabulary(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # the
         for row, values in zip(rows, photos, strict=True):
             if len(values):
                 vector = self._encode(self.pca_.transform(comparable(values, self.detector)))
-                vector = np.sign(vector) * np.sqrt(
-                    np.abs(vector)
-                )  # power normalisation: no burst of words drowns the rest
+                # power normalisation: no burst of words drowns the rest
+                vector = np.sign(vector) * np.sqrt(np.abs(vector))
                 row[:] = vector / max(np.linalg.norm(vector), 1e-12)
         return rows
 
@@ -103,11 +103,13 @@ class _Vocabulary(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # the
     def _learn(self, drawn: NDArray[np.float32]) -> Any:
         return MiniBatchKMeans(self.words, batch_size=4096, n_init=1, random_state=self.seed).fit(drawn)
 
+    @abstractmethod
     def _width(self) -> int:
-        raise NotImplementedError
+        """Columns of the encoding."""
 
+    @abstractmethod
     def _encode(self, values: NDArray[np.float32]) -> NDArray[Any]:
-        raise NotImplementedError
+        """One photo's projected descriptors, (k, components), k above 0, to (width,)."""
 
 
 class Words(_Vocabulary):

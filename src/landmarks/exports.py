@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from landmarks.networks import Network
+from landmarks.networks import Network, scaled
 
 Pictures = NDArray[np.uint8]
 Shares = NDArray[np.float32]
 Lite = Literal["float32", "float16", "int8"]
+Run = Callable[[Pictures, list[bytes]], Shares]  # photos and their files to probabilities (n, labels)
 
 
 def saved_model(network: Network, folder: Path) -> None:
@@ -30,7 +32,7 @@ def saved_model(network: Network, folder: Path) -> None:
     labels = tf.constant(network.labels)
 
     def probabilities(pictures: Any) -> dict[str, Any]:
-        shares = tf.nn.softmax(network.model(pictures, training=False) / network.temperature)
+        shares = network.shares(pictures)
         return {"probabilities": shares, "labels": tf.repeat(labels[None], tf.shape(shares)[0], axis=0)}
 
     def square(content: Any) -> Any:
@@ -55,55 +57,48 @@ def saved_model(network: Network, folder: Path) -> None:
     (folder / "fingerprint.pb").unlink()  # holds a random number, and nobody needs it
 
 
-def lite(network: Network, form: Lite, examples: Pictures, scratch: Path) -> bytes:
-    """The network as a LiteRT (.tflite) file: one picture, float32 RGB in [0, 1], (1, size, size, 3), to probabilities.
+def lite(network: Network, examples: Pictures) -> Iterator[tuple[Lite, bytes]]:
+    """The network as LiteRT (.tflite) files: one picture, float32 RGB in [0, 1], (1, size, size, 3), to probabilities.
 
     Args:
         network: what to convert.
-        form: of its weights; ``int8`` quantises activations, too, in ranges taken from ``examples``.
-        examples: training photos, uint8 RGB (n, size, size, 3).
-        scratch: an empty folder for what the converter reads.
+        examples: training photos, uint8 RGB (n, size, size, 3), that ``int8`` takes the ranges of its activations from.
+
+    Yields:
+        Each form of the weights, and the file.
     """
     size = network.recipe.size
     module = tf.Module()
     module.model = network.model
-
-    def probabilities(pictures: Any) -> Any:
-        return tf.nn.softmax(network.model(pictures, training=False) / network.temperature)
-
-    signature = tf.function(probabilities).get_concrete_function(tf.TensorSpec((1, size, size, 3), tf.float32))
-    tf.saved_model.save(module, str(scratch), signature)
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(scratch))
-    if form != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if form == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if form == "int8":
-
-        def calibration_set() -> Iterator[list[NDArray[np.float32]]]:
-            for picture in examples:
-                yield [picture[None].astype(np.float32) / np.float32(255)]
-
-        converter.representative_dataset = calibration_set
-    return bytes(converter.convert())
+    signature = tf.function(network.shares).get_concrete_function(tf.TensorSpec((1, size, size, 3), tf.float32))
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signature)
+        for form in get_args(Lite):
+            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+            if form != "float32":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            if form == "float16":
+                converter.target_spec.supported_types = [tf.float16]
+            if form == "int8":
+                converter.representative_dataset = lambda: ([scaled(picture[None])] for picture in examples)
+            yield form, bytes(converter.convert())
 
 
-def serve(folder: Path) -> dict[str, Callable[[Pictures, list[bytes]], Shares]]:
+def serve(folder: Path) -> dict[str, Run]:
     """The two signatures of a SavedModel: pictures, uint8 RGB (n, size, size, 3), and their files to probabilities (n, labels)."""
-    loaded = tf.saved_model.load(str(folder))
-    pictures, jpeg = loaded.signatures["serving_default"], loaded.signatures["jpeg"]
+    loaded = tf.saved_model.load(str(folder))  # named in the functions below: its variables live as long as they do
 
     def of_pictures(shown: Pictures, files: list[bytes]) -> Shares:
-        return np.asarray(pictures(pictures=tf.constant(shown, tf.float32) / 255)["probabilities"], np.float32)
+        answer = loaded.signatures["serving_default"](pictures=tf.constant(scaled(shown)))
+        return np.asarray(answer["probabilities"], np.float32)
 
     def of_files(shown: Pictures, files: list[bytes]) -> Shares:
-        return np.asarray(jpeg(bytes=tf.constant(files))["probabilities"], np.float32)
+        return np.asarray(loaded.signatures["jpeg"](bytes=tf.constant(files))["probabilities"], np.float32)
 
-    of_pictures.loaded = of_files.loaded = loaded  # type: ignore[attr-defined]  # or its variables are gone with this frame
     return {"saved_model": of_pictures, "saved_model_jpeg": of_files}
 
 
-def interpret(content: bytes) -> Callable[[Pictures, list[bytes]], Shares]:
+def interpret(content: bytes) -> Run:
     """The same of a LiteRT file, on one thread; the files are not looked at."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated")  # its successor is another package
@@ -114,7 +109,7 @@ def interpret(content: bytes) -> Callable[[Pictures, list[bytes]], Shares]:
     def of_pictures(shown: Pictures, files: list[bytes]) -> Shares:
         made = []
         for picture in shown:
-            interpreter.set_tensor(taken["index"], picture[None].astype(np.float32) / np.float32(255))
+            interpreter.set_tensor(taken["index"], scaled(picture[None]))
             interpreter.invoke()
             made.append(interpreter.get_tensor(given["index"])[0])
         return np.stack(made)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from landmarks.descriptors import COLUMNS, Settings
+from landmarks.descriptors import COLUMNS, NUMBERS, Settings
 from landmarks.errors import InputError
 from landmarks.files import whole
+from landmarks.work import batched
 
 BLOCK = 64  # photos written at once
 
@@ -56,18 +58,12 @@ def write(path: Path, settings: Settings, rows: Iterator[Row]) -> None:
     """Write an Arrow file (``pandas.read_feather`` opens it), a block of photos at a time; its bytes depend on its content alone."""
     schema = _schema(settings)
     with whole(path) as partial, pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as file:
-        block: list[Row] = []
-        for row in rows:
-            block.append(row)
-            if len(block) == BLOCK:
-                file.write_batch(_batch(schema, block))
-                block = []
-        if block:
+        for block in batched(rows, BLOCK):
             file.write_batch(_batch(schema, block))
 
 
 def _schema(settings: Settings) -> pa.Schema:
-    numbers = pa.list_(pa.float32() if settings.detector == "kaze" else pa.uint8())
+    numbers = pa.list_(pa.from_numpy_dtype(NUMBERS[settings.detector]))
     columns = {"id": pa.string(), "landmark_id": pa.string(), "found": pa.int64(), "points": pa.list_(pa.float32())}
     return pa.schema({**columns, "values": numbers}, {"settings": json.dumps(asdict(settings))})
 
@@ -115,12 +111,24 @@ def read(path: Path) -> Features:
         ) from None
 
 
+@cache
+def mapped(path: Path) -> Features:
+    """``read``, once a process: for workers that are asked about the same file again and again."""
+    return read(path)
+
+
 def _views(column: pa.ChunkedArray, width: int) -> NDArray[np.object_]:
-    found = np.empty(len(column), object)
-    place = 0
-    for chunk in column.chunks:
-        flat, ends = chunk.values.to_numpy(), chunk.offsets.to_numpy()
-        for start, end in pairwise(ends):
-            found[place] = flat[start:end].reshape(-1, width)
-            place += 1
-    return found
+    return objects(
+        flat[start:end].reshape(-1, width)
+        for flat, ends in ((chunk.values.to_numpy(), chunk.offsets.to_numpy()) for chunk in column.chunks)
+        for start, end in pairwise(ends)
+    )
+
+
+def objects(arrays: Iterable[NDArray[Any]]) -> NDArray[np.object_]:
+    """An object array (n,) of them, whatever their shapes: what the classical pipelines take."""
+    listed = list(arrays)
+    made = np.empty(len(listed), object)
+    for place, array in enumerate(listed):  # assigned at once, arrays of one shape would become one array
+        made[place] = array
+    return made

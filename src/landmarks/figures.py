@@ -32,6 +32,15 @@ def _show(axes: Any, picture: Picture, title: str) -> None:
     axes.axis("off")
 
 
+def _cells(rows: int, columns: int, wide: float, high: float) -> tuple[Figure, Any]:
+    """A figure and its cells (rows, columns), ``wide`` by ``high`` inches each, without axes."""
+    figure = Figure(figsize=(wide * columns, high * rows), layout="constrained")
+    cells = figure.subplots(rows, columns, squeeze=False)
+    for cell in cells.flat:
+        cell.axis("off")
+    return figure, cells
+
+
 def before_and_after(
     path: Path,
     pictures: Iterable[Picture],
@@ -79,12 +88,12 @@ def keypoints_and_matches(
     figure = Figure(figsize=(9, 10), layout="constrained")
     rows = figure.subplots(3, 1)
     _show(rows[0], rich, f"{len(drawn[0])} strongest {detector.upper()} keypoints")
-    for axes, title, photos_, keypoints, found in (
+    for axes, title, shown, keypoints, found in (
         (rows[1], "with itself", [pair[0]] * 2, [drawn[0]] * 2, itself),
         (rows[2], "with another photo of the same place", pair, drawn, other),
     ):
         agreed = f"{len(found.pairs)} matches pass the ratio test, {found.inliers.sum()} of them one homography (green)"
-        _show(axes, _lines(photos_, keypoints, found), f"{title}: {agreed}")
+        _show(axes, _lines(shown, keypoints, found), f"{title}: {agreed}")
     _save(path, figure, dpi=75)
 
 
@@ -109,11 +118,8 @@ def _lines(pictures: list[Picture], keypoints: list[list[Any]], found: Any) -> P
 def retrieval(path: Path, rows: list[tuple[Picture, list[tuple[Picture, bool, int]]]]) -> None:
     """Queries and the training photos nearest to each: ``(query, [(photo, of the same place?, inliers)])``, nearest first."""
     widest = max(len(found) for _, found in rows)
-    figure = Figure(figsize=(1.6 * (widest + 1), 1.6 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), widest + 1, squeeze=False)
-    for axes, (query, found) in zip(grid, rows, strict=True):
-        for cell in axes:
-            cell.axis("off")
+    figure, cells = _cells(len(rows), widest + 1, 1.6, 1.6)
+    for axes, (query, found) in zip(cells, rows, strict=True):
         _show(axes[0], query, "query")
         for cell, (picture, same, inliers) in zip(axes[1:], found, strict=False):
             _show(cell, picture, f"{'same place' if same else 'another'}, {inliers}")
@@ -146,11 +152,8 @@ def grid(path: Path, scores: Any) -> None:
 def occlusions(path: Path, shown: list[tuple[Picture, NDArray[np.float32], str]]) -> None:
     """Photos (RGB) beside what covering each patch takes from the probability of their landmark, and that probability."""
     columns = min(5, len(shown))
-    figure = Figure(figsize=(3.2 * columns, 1.8 * -(-len(shown) // columns)), layout="constrained")
-    grid = figure.subplots(-(-len(shown) // columns), 2 * columns, squeeze=False).ravel()
-    for cell in grid:
-        cell.axis("off")
-    for photo, covered, (picture, drops, title) in zip(grid[::2], grid[1::2], shown, strict=False):
+    figure, cells = _cells(-(-len(shown) // columns), 2 * columns, 1.6, 1.8)
+    for photo, covered, (picture, drops, title) in zip(cells.flat[::2], cells.flat[1::2], shown, strict=False):
         _show(photo, picture[..., ::-1], title)
         covered.imshow(picture)
         extent = (0, picture.shape[1], picture.shape[0], 0)
@@ -162,22 +165,19 @@ def occlusions(path: Path, shown: list[tuple[Picture, NDArray[np.float32], str]]
     _save(path, figure, dpi=75)
 
 
-def reliability(path: Path, bins: dict[str, NDArray[np.float64]]) -> None:
-    """Accuracy against confidence on the test photos, ten bins a model as ``calibration.reliability`` gives them."""
+def reliability(path: Path, bins: dict[str, NDArray[np.float64]], errors: dict[str, float]) -> None:
+    """Accuracy against confidence on the test photos, by model: ``calibration.reliability`` and its ``expected_error``."""
     columns = min(4, len(bins))
     rows = -(-len(bins) // columns)
     figure = Figure(figsize=(2.6 * columns, 2.7 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for axes in grid.ravel()[len(bins) :]:
         axes.axis("off")
-    for axes, (name, (counts, confidence, accuracy)) in zip(
-        grid.ravel(), ((name, made.T) for name, made in bins.items()), strict=False
-    ):
-        total = counts.sum()
-        error = np.nansum(counts * np.abs(confidence - accuracy)) / total
+    for axes, (name, made) in zip(grid.flat, bins.items(), strict=False):
+        counts, confidence, accuracy = made.T
         axes.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, linestyle="--")
-        axes.scatter(confidence, accuracy, s=10 + 400 * counts / total, color=PARTS["test"], alpha=0.8)
-        axes.set(xlim=(0, 1), ylim=(-0.05, 1.05), title=f"{name}: error {error:.3f}")
+        axes.scatter(confidence, accuracy, s=10 + 400 * counts / counts.sum(), color=PARTS["test"], alpha=0.8)
+        axes.set(xlim=(0, 1), ylim=(-0.05, 1.05), title=f"{name}: error {errors[name]:.3f}")
         axes.title.set_size(10)
     figure.supxlabel("confidence", fontsize=9)
     figure.supylabel("accuracy", fontsize=9)
@@ -186,11 +186,8 @@ def reliability(path: Path, bins: dict[str, NDArray[np.float64]]) -> None:
 
 def mistakes(path: Path, folder: Path, wrong: dict[str, list[tuple[str, str, str, float]]], shown: int = 6) -> None:
     """The photos of ``folder`` that each model got most surely wrong: by model ``(id, actual, predicted, confidence)``."""
-    figure = Figure(figsize=(1.5 * shown + 1, 1.6 * len(wrong)), layout="constrained")
-    grid = figure.subplots(len(wrong), shown, squeeze=False)
-    for axes, (name, rows) in zip(grid, wrong.items(), strict=True):
-        for cell in axes:
-            cell.axis("off")
+    figure, cells = _cells(len(wrong), shown, 1.67, 1.6)
+    for axes, (name, rows) in zip(cells, wrong.items(), strict=True):
         axes[0].text(-0.1, 0.5, name, rotation=90, ha="right", va="center", transform=axes[0].transAxes, fontsize=9)
         for cell, (photo, actual, predicted, confidence) in zip(axes, rows, strict=False):
             _show(cell, photos.read(folder / f"{photo}.jpg", 192), f"{actual[:9]} as {predicted[:9]}, {confidence:.2f}")

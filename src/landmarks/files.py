@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from landmarks.errors import InputError
+
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -53,6 +55,18 @@ def entries(journal: Path) -> Iterator[dict[str, Any]]:
     for line in journal.read_text().splitlines() if journal.exists() else ():
         with contextlib.suppress(ValueError):
             yield json.loads(line)
+
+
+def read_json(path: Path, stage: str) -> Any:
+    """What ``write_json`` wrote. Raises ``InputError`` if it is missing or is something else: ``stage`` makes it."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run: dvc repro {stage}") from None
+    except ValueError as error:
+        raise InputError(
+            f"{path}: not as the stage {stage} writes it ({error}); run: dvc repro --force {stage}"
+        ) from None
 
 
 def write_json(path: Path, value: Any) -> None:

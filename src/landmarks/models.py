@@ -82,20 +82,12 @@ def _canonical(content: bytes) -> bytes:
     def number(address: int) -> int:
         return numbers.setdefault(address, len(numbers))
 
-    def renumbered(node: Any) -> Any:
-        if isinstance(node, list):
-            return [renumbered(one) for one in node]
-        if not isinstance(node, dict):
-            return node
-        made: dict[str, Any] = {}
-        for key, value in node.items():
-            if key == "__id__":
-                made[key] = number(value)
-            elif key == "file":
-                made[key] = renamed(value)
-            else:
-                made[key] = renumbered(value)
-        return made
+    def renumbered(node: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(node.get("__id__"), int):
+            node["__id__"] = number(node["__id__"])
+        if isinstance(node.get("file"), str):
+            node["file"] = renamed(node["file"])
+        return node
 
     def renamed(file: str) -> str:
         address, _, kind = file.partition(".")
@@ -103,7 +95,7 @@ def _canonical(content: bytes) -> bytes:
 
     made = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
-        schema = renumbered(json.loads(old.read("schema.json")))
+        schema = json.loads(old.read("schema.json"), object_hook=renumbered)
         files = {renamed(name): old.read(name) for name in old.namelist() if name != "schema.json"}
         files["schema.json"] = json.dumps(schema, indent=1).encode()
         for name in sorted(files):

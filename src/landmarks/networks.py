@@ -8,9 +8,8 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"  # tensorflow-hub works with Keras 2 alo
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else TensorFlow reports on every missing CUDA library
 
 import dataclasses
-import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +30,7 @@ from tqdm import tqdm
 
 from landmarks import augmentation, calibration, photos, work
 from landmarks.errors import InputError
-from landmarks.files import whole, write_json
+from landmarks.files import read_json, whole, write_json
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -63,6 +62,11 @@ class Recipe:
     seed: int
 
 
+def scaled(pictures: NDArray[np.uint8]) -> Features:
+    """uint8 pictures as modules take them: float32 in [0, 1]."""
+    return pictures.astype(np.float32) / np.float32(255)
+
+
 @dataclass(frozen=True)
 class Network:
     """A trained ``model`` (float32 RGB in [0, 1] to logits), its ``recipe``, class names, and what its logits are divided by."""
@@ -72,10 +76,13 @@ class Network:
     labels: list[str]
     temperature: float
 
+    def shares(self, pictures: Any) -> Any:
+        """Probabilities (n, labels), a tensor, of float32 RGB in [0, 1], (n, size, size, 3)."""
+        return tf.nn.softmax(self.model(pictures, training=False) / self.temperature)
+
     def probabilities(self, pictures: NDArray[np.uint8]) -> Features:
-        """Of uint8 RGB (n, size, size, 3): float32 (n, labels)."""
-        logits = self.model(pictures.astype(np.float32) / np.float32(255), training=False)
-        return np.asarray(tf.nn.softmax(logits / self.temperature))
+        """The same of uint8 RGB: float32 (n, labels)."""
+        return np.asarray(self.shares(scaled(pictures)))
 
 
 @dataclass(frozen=True)
@@ -186,27 +193,16 @@ def features(module: Any, everything: Photos, recipe: Recipe, train: NDArray[np.
     shots = [(photo, views if chosen else 0) for photo, chosen in zip(everything.ids, train, strict=True)]
     draw = partial(augmentation.views, everything.folder, recipe.size, recipe.crop, recipe.ranges, recipe.seed)
     drawn = work.sound(work.each(draw, shots, "features"))
-    for start, block in enumerate(_blocks(drawn, BLOCK)):
+    for start, block in enumerate(work.batched(drawn, BLOCK)):
         for number in range(views + 1):
             rows = [index for index, shot in enumerate(block) if len(shot) > number]
             if not rows:
                 continue
-            vectors = module(np.stack([block[row][number] for row in rows]).astype(np.float32) / 255).numpy()
+            vectors = module(scaled(np.stack([block[row][number] for row in rows]))).numpy()
             if len(made) <= number:
                 made.append(np.zeros((len(everything.ids), vectors.shape[1]), np.float32))
             made[number][start * BLOCK + np.array(rows)] = vectors
     return made
-
-
-def _blocks(shots: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    block = []
-    for shot in shots:
-        block.append(shot)
-        if len(block) == size:
-            yield block
-            block = []
-    if block:
-        yield block
 
 
 def _batches(values: Features, part: Photos, recipe: Recipe) -> Callable[[int | None], Any]:
@@ -228,7 +224,7 @@ def _photos(part: Photos, recipe: Recipe, epoch: int | None) -> Any:
         picture = photos.read_square(part.folder / f"{photo}.jpg", recipe.size, recipe.crop)
         if recipe.augment and epoch is not None:
             picture = augmentation.view(picture, photo, epoch, recipe.ranges, recipe.seed)
-        return picture.astype(np.float32) / np.float32(255)
+        return scaled(picture)
 
     def load(index: Any, target: Any) -> Any:
         picture = tf.numpy_function(look, [index], tf.float32, stateful=False)
@@ -275,12 +271,7 @@ def save(path: Path, model: Any, recipe: Recipe, labels: Sequence[str], temperat
 
 def load(path: Path) -> Network:
     """What ``save`` wrote; the module has to be where it was. Raises ``InputError`` if the file is missing or is something else."""
-    try:
-        stored = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run: dvc repro cnn") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not a model of the cnn stage ({error}); run: dvc repro --force cnn") from None
+    stored = read_json(path, "cnn")
     knobs = stored["recipe"]
     recipe = Recipe(**{**knobs, "head": tuple(knobs["head"]), "ranges": augmentation.Ranges(**knobs["ranges"])})
     model = build(recipe, len(stored["labels"]))

@@ -58,7 +58,7 @@ def compare(predictions: dict[str, pd.DataFrame], split: pd.Series) -> dict[str,
     right = {name: table.loc[test, "actual"] == table.loc[test, "predicted"] for name, table in predictions.items()}
     result: dict[str, Any] = {}
     for name, table in predictions.items():
-        parts = {part: table.loc[split.index[split == part]] for part in ("train", "validation", "test")}
+        parts = {part: table.loc[split.index[split == part]] for part in contracts.PARTS}
         result[name] = {
             part: {**score(rows["actual"], rows["predicted"]), "calibration_error": _calibration_error(rows)}
             for part, rows in parts.items()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import cv2
@@ -63,6 +64,13 @@ def _blocks(function: Callable[[Item], Result], items: Sequence[Item]) -> Genera
                     yield result
             finally:
                 deque(results, maxlen=0)  # where the reader stops early: joblib warns of results that nobody takes
+
+
+def batched(results: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of ``size`` of them, the last perhaps shorter: ``itertools.batched`` of Python 3.12."""
+    rest = iter(results)
+    while block := list(islice(rest, size)):
+        yield block
 
 
 def sound(results: Generator[Result | Failure]) -> Iterator[Result]:
