@@ -6,22 +6,18 @@ python bench/classical.py components [PHOTOS] naive Bayes on 38 numbers of compo
 PHOTOS: a CSV of file (beside it), landmark_id; a folder with a subfolder a landmark; else the made world, after `make repro`.
 """
 
-import os
-import sys
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import cv2
+import material
 import memory
 import numpy as np
-import pandas as pd
 import typer
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
@@ -30,10 +26,7 @@ from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "src"))
-
-from landmarks import classifiers, descriptors, encodings, features, photos, splits, work  # noqa: E402 - needs the path
+from landmarks import classifiers, descriptors, encodings, features, photos, work
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Photos = Annotated[Path | None, typer.Argument(help="CSV, folder, or nothing for the made world")]
@@ -41,36 +34,13 @@ PerClass = Annotated[int, typer.Option(min=25, help="Photos a landmark, the firs
 Seeds = Annotated[int, typer.Option(help="Splits")]
 Side = Annotated[int, typer.Option(help="Ours: pixels to which photos are shrunk")]
 BLOCK = 40  # photos before the other side has its turn
-TEST, VALIDATION, DUPLICATE_BITS = 0.3, 0.02, 40
-
-
-def listed(source: Path | None, per_class: int) -> tuple[list[Path], NDArray[np.str_]]:
-    """Paths and landmarks of the photos."""
-    if source is None:
-        rows = pd.read_csv(ROOT / "data/photos.csv", dtype=str)
-        rows["file"] = [str(ROOT / "data/anonymous" / f"{photo}.jpg") for photo in rows["id"]]
-        rows = rows[[Path(file).exists() for file in rows["file"]]]
-    elif source.is_dir():
-        files = sorted(path for path in source.glob("*/*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-        rows = pd.DataFrame({"file": map(str, files), "landmark_id": [path.parent.name for path in files]})
-    else:
-        rows = pd.read_csv(source, dtype=str)
-        rows["file"] = [str(source.parent / file) for file in rows["file"]]
-    rows = rows.sort_values("file").groupby("landmark_id").head(per_class)
-    return [Path(file) for file in rows["file"]], rows["landmark_id"].to_numpy(np.str_)
+TEST, VALIDATION = 0.3, 0.02
 
 
 def dealt(paths: list[Path], landmarks: NDArray[np.str_], seeds: int) -> Iterator[NDArray[np.bool_]]:
-    """Which photos are for training, a seed at a time: stratified, near-duplicates on one side."""
-    hashes = list(work.sound(work.each(_hash, paths, "near-duplicates")))
-    groups = splits.near_duplicates(np.array(hashes), DUPLICATE_BITS)
-    for seed in range(seeds):
-        parts = splits.split([path.name for path in paths], list(landmarks), groups, TEST, VALIDATION, seed)
-        yield np.array(parts) != "test"
-
-
-def _hash(path: Path) -> NDArray[np.bool_]:
-    return photos.perceptual_hash(photos.read(path, long_side=256))
+    """Which photos are for training, a seed at a time."""
+    for parts in material.dealt(paths, landmarks, seeds, TEST, VALIDATION):
+        yield parts != "test"
 
 
 def thesis_kaze(path: Path) -> NDArray[np.float32]:
@@ -90,25 +60,6 @@ def ours(path: Path, settings: descriptors.Settings) -> NDArray[Any]:
     return descriptors.describe(photos.read(path, settings.long_side), settings)[1]
 
 
-@contextmanager
-def peak(found: list[float]) -> Iterator[None]:
-    """Append the most memory that this process and its children held at once, GB (shared pages counted once)."""
-    over, most = threading.Event(), [0.0]
-
-    def watch() -> None:
-        while not over.wait(0.2):
-            most[0] = max(most[0], memory.held(os.getpid()))
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        found.append(most[0])
-
-
 @app.command()
 def run(
     source: Photos = None,
@@ -121,7 +72,7 @@ def run(
     ] = True,
 ) -> None:
     """Accuracy and seconds of both, and of KAZE alone."""
-    paths, landmarks = listed(source, per_class)
+    paths, landmarks = material.listed(source, per_class)
     sets = {
         "kaze": descriptors.Settings("kaze", count, long_side, "joint"),
         "upright_kaze": descriptors.Settings("kaze", count, 320, "upright"),
@@ -132,13 +83,13 @@ def run(
     rows: list[NDArray[np.float32]] = []
     found: dict[str, list[NDArray[Any]]] = {name: [] for name in sets}
     held: list[float] = []
-    list(work.sound(work.each(_hash, paths[:8], "workers")))  # started before anything is timed
+    list(work.sound(work.each(material.hashed, paths[:8], "workers")))  # started before anything is timed
     for start in tqdm(range(0, len(paths), BLOCK), desc="blocks of photos"):
         block = paths[start : start + BLOCK]
         begun = time.perf_counter()
         rows += [thesis_kaze(path) for path in block] if thesis else []
         seconds["thesis"] += time.perf_counter() - begun
-        with peak(held):
+        with memory.peak(held):
             for name, settings in sets.items():
                 begun = time.perf_counter()
                 found[name] += work.sound(work.each(partial(ours, settings=settings), block, name))
@@ -183,7 +134,7 @@ def run(
         for name, (name_of, recipe) in recipes.items():
             begun = time.perf_counter()
             values = features.objects(found[name_of])
-            with peak(held):
+            with memory.peak(held):
                 fitted = classifiers.fit(replace(recipe, seed=seed), values[train], landmarks[train])
                 with threadpool_limits(1):
                     scores[name].append(fitted.score(values[~train], landmarks[~train]))
@@ -202,7 +153,7 @@ def run(
 @app.command()
 def components(source: Photos = None, per_class: PerClass = 80, rounds: int = 3, long_side: Side = 400) -> None:
     """One PCA and one naive Bayes a number of components, as in the thesis, beside one of each for all 38."""
-    paths, landmarks = listed(source, per_class)
+    paths, landmarks = material.listed(source, per_class)
     settings = descriptors.Settings("kaze", 32, long_side, "joint")
     values = features.objects(list(work.sound(work.each(partial(ours, settings=settings), paths, "kaze"))))
     rows = encodings.Flat("kaze").transform(values)

@@ -1,6 +1,9 @@
 """How much memory a program holds, its workers with it."""
 
 import contextlib
+import os
+import threading
+from collections.abc import Iterator
 
 import psutil
 
@@ -14,3 +17,22 @@ def held(process: int) -> float:
             with contextlib.suppress(psutil.Error):
                 total += each.memory_full_info().pss
     return total / 1e9
+
+
+@contextlib.contextmanager
+def peak(found: list[float]) -> Iterator[None]:
+    """Append the most memory that this process and its children held at once, GB (shared pages counted once)."""
+    over, most = threading.Event(), [0.0]
+
+    def watch() -> None:
+        while not over.wait(0.2):
+            most[0] = max(most[0], held(os.getpid()))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        found.append(most[0])

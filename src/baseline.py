@@ -25,11 +25,13 @@ def main(
     sample: stage.Sample = 60_000,
     seed: Annotated[int, typer.Option(min=0, help="Draws the sample, starts the vocabulary, breaks a tree's ties")] = 0,
 ) -> None:
-    """Fit a classical model on the training photos and predict all."""
+    """Fit a classical model on the training photos, calibrate it on those for validation and predict all."""
     found = features.read(described)
-    train = (tables.read_split(split, found.ids, found.landmarks)["split"] == "train").to_numpy()
+    parts = tables.read_split(split, found.ids, found.landmarks)["split"]
+    train, validation = ((parts == name).to_numpy() for name in ("train", "validation"))
     recipe = classifiers.Recipe(found.settings.detector, encoding, kind, n, keypoints, words, components, sample, seed)
     fitted = classifiers.fit(recipe, found.values[train], found.landmarks[train])
+    classifiers.calibrate(fitted, found.values[validation], found.landmarks[validation])
     models.save(model, fitted, found.settings)
     probabilities = classifiers.probabilities(fitted, found.values)
     tables.write_predictions(predictions, found.ids, found.landmarks, fitted.classes_, probabilities)

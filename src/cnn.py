@@ -7,7 +7,7 @@ import numpy as np
 import typer
 
 import stage
-from landmarks import contracts, tables
+from landmarks import contracts, recipes, tables
 from landmarks.augmentation import Ranges
 
 
@@ -21,10 +21,25 @@ def main(
     predictions: Annotated[
         Path, typer.Argument(help="CSV to write: id, actual, predicted, confidence, for every photo")
     ],
-    module: Annotated[str, typer.Option(help="TF-Hub handle or SavedModel folder that turns a photo into a vector")],
-    size: Annotated[int, typer.Option(min=16, help="Pixels a side that the module takes")] = 224,
+    module: Annotated[
+        str,
+        typer.Option(
+            help="What turns a photo into a vector: TF-Hub handle, SavedModel folder, or name in keras.applications"
+        ),
+    ],
+    size: Annotated[int, typer.Option(min=0, help="Pixels a side that the module takes; 0: as it says itself")] = 0,
+    low: Annotated[
+        float, typer.Option(help="Lowest pixel value that the module takes (keras.applications know)")
+    ] = 0.0,
+    high: Annotated[float, typer.Option(help="Highest pixel value that the module takes")] = 1.0,
     crop: Annotated[bool, typer.Option(help="Take the middle square of a photo, or squash all of it")] = True,
-    trainable: Annotated[bool, typer.Option(help="Train the module too, or only the layers on top of it")] = False,
+    recipe: Annotated[
+        recipes.Kind,
+        typer.Option(
+            help="frozen: the head alone, on vectors made once; two-phase: then the module's last layers, too; "
+            "thesis: all at once, batch norm by the batch"
+        ),
+    ] = "frozen",
     augment: Annotated[bool, typer.Option(help="Train on augmented views")] = False,
     views: Annotated[
         int, typer.Option(min=1, help="Augmented views a photo, drawn once and cached, for a frozen module")
@@ -43,6 +58,17 @@ def main(
     restore_best: Annotated[
         bool, typer.Option(help="Keep the epoch with the lowest validation loss, or the last")
     ] = True,
+    patience: Annotated[
+        int,
+        typer.Option(
+            min=0, help="While the module learns: epochs without a lower validation loss that end it; 0: none do"
+        ),
+    ] = 0,
+    tuned: Annotated[
+        float, typer.Option(min=0.01, max=1, help="two-phase: share of the module's layers that learn, the last ones")
+    ] = 0.2,
+    tuning_rate: Annotated[float, typer.Option(min=0, help="two-phase: learning rate of the second phase")] = 0.0005,
+    tuning_epochs: Annotated[int, typer.Option(min=1, help="two-phase: epochs of the second phase, at most")] = 10,
     rotation: Annotated[float, typer.Option(min=0, max=180, help="Augmentation: degrees, either way")] = 40.0,
     shift: Annotated[float, typer.Option(min=0, max=1, help="Augmentation: part of a side, either way")] = 0.2,
     shear: Annotated[float, typer.Option(min=0, max=60, help="Augmentation: degrees, either way")] = 0.2,
@@ -53,19 +79,20 @@ def main(
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order, dropout and views")] = 0,
 ) -> None:
     """Train a classifier on a pre-trained module, select its epoch on the validation photos and predict all photos."""
-    from landmarks import networks, photos  # here: --help and typos need not wait for TensorFlow
+    from landmarks import networks, training  # here: --help and typos need not wait for TensorFlow
 
-    rows = tables.read_split(split, photos.listed(anonymous, tables.read(split, ["id"])["id"]))
+    rows = tables.read_split(split)
     labels = sorted(set(rows["landmark_id"]), key=contracts.natural)
     numbers = rows["landmark_id"].map({label: number for number, label in enumerate(labels)}).to_numpy(np.int64)
-    recipe = networks.Recipe(
-        module, size, crop, trainable, augment, views, tuple(head or ()), dropout, l2, epochs, batch, learning_rate, cosine, momentum,
-        label_smoothing, restore_best, Ranges(rotation, shift, shear, zoom, flip), seed,
+    made_by = recipes.Recipe(
+        module, size, low, high, crop, recipe, augment, views, tuple(head or ()), dropout, l2, epochs, batch, learning_rate, cosine,
+        momentum, label_smoothing, restore_best, patience, tuned, tuning_rate, tuning_epochs,
+        Ranges(rotation, shift, shear, zoom, flip), seed,
     )  # fmt: skip
-    everything = networks.Photos(anonymous, list(rows.index), numbers, len(labels))
+    everything = training.Photos(anonymous, list(rows.index), numbers, labels)
     train, validation = ((rows["split"] == name).to_numpy() for name in ("train", "validation"))
-    fitted, epochs_seen, temperature, probabilities = networks.fit(recipe, everything, train, validation)
-    networks.save(model, fitted, recipe, labels, temperature)
+    network, epochs_seen, probabilities = training.fit(made_by, everything, train, validation)
+    networks.save(model, network)
     tables.write(history, epochs_seen)
     tables.write_predictions(predictions, rows.index, rows["landmark_id"], labels, probabilities)
 

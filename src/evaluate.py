@@ -13,7 +13,7 @@ from landmarks import calibration, figures, scoring, tables
 from landmarks.errors import InputError
 from landmarks.files import read_json, whole_folder, write_json
 
-COUNTED = ("catalogue", "clean", "download", "split", "sweep", "grid", "retrieve", "export")
+COUNTED = ("catalogue", "clean", "download", "split", "sweep", "grid", "retrieve", "reject", "export")
 
 
 def main(
@@ -37,7 +37,7 @@ def main(
     """Score every model on train, validation and test, with 95 % intervals and McNemar's test; gather the counts of the stages."""
     parts = tables.read(split, ["id", "landmark_id", "split"]).set_index("id")
     tested = {
-        name: _predictions(predictions / f"{name}.csv", parts)
+        name: tables.read_predictions(predictions / f"{name}.csv", parts["landmark_id"])
         for name in model or sorted(p.stem for p in predictions.glob("*.csv"))
     }
     if not tested:
@@ -59,18 +59,6 @@ def main(
     figures.reliability(diagrams, {name: _bins(rows) for name, rows in tests.items()}, errors)
     figures.mistakes(mistakes, anonymous, {name: _surest_mistakes(rows) for name, rows in tests.items()})
     write_json(results, {"models": models, "data": data})
-
-
-def _predictions(path: Path, parts: pd.DataFrame) -> pd.DataFrame:
-    table = tables.read(path, ["id", "actual", "predicted", "confidence"]).set_index("id")
-    if set(table.index) != set(parts.index):
-        raise InputError(f"{path}: not the photos of the split stage; run: dvc repro")
-    if wrong := list(table.index[table["actual"] != parts.loc[table.index, "landmark_id"]]):
-        raise InputError(f"{path}: the photo {wrong[0]!r} is of another landmark than in the split; run: dvc repro")
-    confidence = pd.to_numeric(table["confidence"], errors="coerce")
-    if not (sound := confidence.between(0, 1)).all():
-        raise InputError(f"{path}: the photo {sound.idxmin()!r} has no confidence between 0 and 1; run: dvc repro")
-    return table.assign(confidence=confidence)
 
 
 def _bins(rows: pd.DataFrame) -> NDArray[np.float64]:

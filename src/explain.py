@@ -20,7 +20,7 @@ def main(
     landmarks: Annotated[int, typer.Option(min=1, help="Landmarks shown, the first")] = 10,
 ) -> None:
     """Cover a photo patch by patch and see what that does to the probability of its landmark."""
-    from landmarks import figures, networks, photos  # here: --help need not wait for TensorFlow
+    from landmarks import figures, networks, occlusion, photos  # here: --help need not wait for TensorFlow
 
     rows = tables.read(split, ["id", "landmark_id", "split"])
     network = networks.load(model)
@@ -28,7 +28,7 @@ def main(
     for label in sorted(network.labels, key=contracts.natural)[:landmarks]:
         chosen = rows[(rows["landmark_id"] == label) & (rows["split"] == "test")]["id"].min()
         picture = photos.read_square(anonymous / f"{chosen}.jpg", network.recipe.size, network.recipe.crop)
-        probability, drops = networks.occlusion(network, picture, label, cells)
+        probability, drops = occlusion.drops(network, picture, label, cells)
         shown.append((picture, drops, f"{label[:12]}: {probability:.2f}"))
     figures.occlusions(figure, shown)
 

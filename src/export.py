@@ -22,7 +22,9 @@ def main(
     model: Annotated[Path, typer.Argument(help="JSON of the cnn stage, its weights beside it")],
     folder: Annotated[
         Path,
-        typer.Argument(help="Folder to write: saved_model/, float32.tflite, float16.tflite, int8.tflite, labels.json"),
+        typer.Argument(
+            help="Folder to write: model.keras, saved_model/, float32.tflite, float16.tflite, int8.tflite, labels.json"
+        ),
     ],
     counts: Annotated[Path, typer.Argument(help="JSON to write: bytes, test accuracy and agreement of each form")],
     examples: Annotated[int, typer.Option(min=1, help="Training photos that int8 takes its ranges from")] = 100,
@@ -37,9 +39,14 @@ def main(
         raise InputError(f"{split}: no photo for the test, or none for training; run: dvc repro split")
     square = partial(photos.read_square, side=network.recipe.size, crop=network.recipe.crop)
     learnt = np.stack([square(anonymous / f"{photo}.jpg") for photo in trained["id"][:: -(-len(trained) // examples)]])
-    sizes = {"keras": model.with_suffix(".weights.h5").stat().st_size}
-    runs: dict[str, exports.Run] = {"keras": lambda shown, _: network.probabilities(shown)}
+    sizes = {"trained": model.with_suffix(".weights.h5").stat().st_size}
+    runs: dict[str, exports.Run] = {"trained": lambda shown, _: network.probabilities(shown)}
     with whole_folder(folder) as place:
+        exports.keras(network, place / "model.keras")
+        sizes["keras"], runs["keras"] = (
+            (place / "model.keras").stat().st_size,
+            exports.open_keras(place / "model.keras"),
+        )
         exports.saved_model(network, place / "saved_model")
         for name, run in exports.serve(place / "saved_model").items():
             sizes[name], runs[name] = sum(path.stat().st_size for path in (place / "saved_model").rglob("*.*")), run
@@ -54,7 +61,7 @@ def main(
             for name, run in runs.items():
                 best[name] += [network.labels[number] for number in run(shown, files).argmax(axis=1)]
     write_json(counts, {
-        name: {"bytes": sizes[name], "top1": _share(labels, tested["landmark_id"]), "same_top1": _share(labels, best["keras"])}
+        name: {"bytes": sizes[name], "top1": _share(labels, tested["landmark_id"]), "same_top1": _share(labels, best["trained"])}
         for name, labels in best.items()
     })  # fmt: skip
 

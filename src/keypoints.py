@@ -39,7 +39,10 @@ def main(
     """Detect keypoints, keep the strongest by response and their descriptors."""
     settings = descriptors.Settings(detector, count, long_side, protocol)
     landmarks = tables.read(listing, ["id", "landmark_id"]).set_index("id")["landmark_id"]
-    ids = photos.listed(anonymous, landmarks.index)
+    there = photos.listed(anonymous, landmarks.index)
+    ids = [
+        photo for photo in there if landmarks[photo] != contracts.UNKNOWN
+    ]  # no classical model is asked of the others
     row = partial(_row, folder=anonymous, landmarks=dict(landmarks[ids]), settings=settings)
     features.write(described, settings, work.sound(work.each(row, ids, f"keypoints {detector} {protocol}")))
     made = features.read(described)

@@ -21,6 +21,9 @@ def main(
     ] = 10,
     per_class: Annotated[int, typer.Option(min=1, help="Photos of each")] = 200,
     reserve: Annotated[int, typer.Option(min=0, help="Further photos of each, at most, to replace the expired")] = 100,
+    unknown: Annotated[
+        int, typer.Option(min=0, help="Photos of other landmarks, on which the network is to say that it doesn't know")
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Which photos")] = 0,
 ) -> None:
     """Sample the same number of photos of each of the commonest landmarks, and an ordered reserve behind them."""
@@ -29,12 +32,20 @@ def main(
             contracts.require(clean, file.schema_arrow.names, catalogues.COLUMNS)
             column = file.read(columns=["landmark_id"])["landmark_id"].cast("string")
             landmarks = catalogues.commonest(column, classes, per_class)
-            chosen = pyarrow.array(landmarks)
+            if contracts.UNKNOWN in landmarks:
+                raise InputError(
+                    f"{clean}: a landmark is called {contracts.UNKNOWN!r}, which stands for others; rename it"
+                )
+            others = catalogues.others(column, landmarks, unknown + reserve, seed) if unknown else []
+            chosen = pyarrow.array(landmarks + others)
             blocks = map(file.read_row_group, range(file.num_row_groups))
             rows = pyarrow.concat_tables(block.filter(is_in(block["landmark_id"], chosen)) for block in blocks)
     except pyarrow.ArrowInvalid as error:
         raise InputError(f"{clean}: not a file of the clean stage ({error}); run: dvc repro clean") from None
-    drawn = catalogues.sample(rows.cast(catalogues.SCHEMA), landmarks, per_class, reserve, seed)
+    rows = rows.cast(catalogues.SCHEMA)
+    drawn = catalogues.sample(rows, landmarks, per_class, reserve, seed)
+    if unknown:
+        drawn = pyarrow.concat_tables([drawn, catalogues.unknown(rows, others, unknown, reserve, seed)])
     catalogues.write(table, drawn.to_batches())
 
 

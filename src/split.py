@@ -18,6 +18,7 @@ def main(
     listing: Annotated[Path, typer.Argument(help="CSV of the download stage: id, landmark_id")],
     anonymous: Annotated[Path, typer.Argument(help="Folder of the anonymize stage")],
     table: Annotated[Path, typer.Argument(help="CSV to write: id, landmark_id, split, group")],
+    unknown: Annotated[Path, typer.Argument(help="CSV to write: id of the photos of other landmarks")],
     counts: Annotated[Path, typer.Argument(help="JSON to write: photos by split, near-duplicates")],
     test: Annotated[float, typer.Option(min=0.01, max=0.98, help="Share of photos for the test")] = 0.3,
     validation: Annotated[float, typer.Option(min=0.01, max=0.98, help="Share of photos for selection")] = 0.14,
@@ -32,16 +33,23 @@ def main(
             f"split.test {test} and split.validation {validation} leave nothing for training; lower them in params.yaml"
         )
     landmarks = tables.read(listing, ["id", "landmark_id"]).set_index("id")["landmark_id"]
-    ids = photos.listed(anonymous, landmarks.index)
-    hashes = list(work.sound(work.each(partial(_hash, anonymous), ids, "split")))
-    groups = splits.near_duplicates(np.array(hashes), duplicate_bits)
-    assigned = splits.split(ids, list(landmarks[ids]), groups, test, validation, seed)
-    made = pd.DataFrame({"id": ids, "landmark_id": landmarks[ids].to_numpy(), "split": assigned, "group": groups})
-    tables.write(table, made)
+    shown = pd.DataFrame({"id": photos.listed(anonymous, landmarks.index)})
+    hashes = list(work.sound(work.each(partial(_hash, anonymous), list(shown["id"]), "split")))
+    shown["landmark_id"] = landmarks[shown["id"]].to_numpy()
+    shown["group"] = splits.near_duplicates(np.array(hashes), duplicate_bits)
+    known = shown["landmark_id"] != contracts.UNKNOWN
+    made, strangers = shown[known].copy(), shown[~known]
+    made["split"] = splits.split(
+        list(made["id"]), list(made["landmark_id"]), made["group"].to_numpy(), test, validation, seed
+    )
+    tables.write(table, made[["id", "landmark_id", "split", "group"]])
+    other = strangers[~strangers["group"].isin(made["group"])]  # a near-duplicate of a known place is not unknown
+    tables.write(unknown, other[["id"]])
     sizes = made["group"].value_counts()
     write_json(counts, {
         "photos": len(made), **{name: int((made["split"] == name).sum()) for name in contracts.PARTS},
         "near_duplicates": int((sizes - 1).sum()), "landmarks": int(made["landmark_id"].nunique()),
+        "unknown": len(other), "unknown_left_out": len(strangers) - len(other),
     })  # fmt: skip
 
 

@@ -34,9 +34,12 @@ def run(main: Callable[..., None]) -> None:
     def command(**arguments: Any) -> None:
         try:
             main(**arguments)
+            return
         except (InputError, OSError) as error:
-            print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
-            raise typer.Exit(1) from None
+            said = str(error)
+        # only now: until here the traceback kept progress bars open, and the line would stand behind one
+        print(f"{Path(sys.argv[0]).stem}: {said}", file=sys.stderr)
+        raise typer.Exit(1)
 
     app.command()(command)
     app()

@@ -32,7 +32,18 @@ def stages(photos: Path, split: Path, tmp_path: Path) -> list[Path]:
         )
         rows.to_csv(tmp_path / "predictions" / f"{name}.csv", index=False)
     (tmp_path / "counts").mkdir()
-    for name in ("catalogue", "clean", "download", "split", "sweep", "grid", "retrieve", "export", "keypoints/kaze"):
+    for name in (
+        "catalogue",
+        "clean",
+        "download",
+        "split",
+        "sweep",
+        "grid",
+        "retrieve",
+        "reject",
+        "export",
+        "keypoints/kaze",
+    ):
         (tmp_path / "counts" / f"{name}.json").parent.mkdir(exist_ok=True)
         (tmp_path / "counts" / f"{name}.json").write_text('{"rows": 3}')
     (tmp_path / "faces.json").write_text('{"faces": 2, "photos_with_faces": 1, "quarantined": 0, "photos": {}}')
@@ -54,7 +65,7 @@ def test_the_results_hold_every_model_on_every_part_and_the_counts_of_every_stag
     assert results["models"]["sure"]["per_class"]["2"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
     assert results["models"]["sure"]["mcnemar"]["poor"] == results["models"]["poor"]["mcnemar"]["sure"] == 0.03125
     assert set(results["data"]) == {
-        "catalogue", "clean", "download", "anonymize", "split", "keypoints", "sweep", "grid", "retrieve", "export",
+        "catalogue", "clean", "download", "anonymize", "split", "keypoints", "sweep", "grid", "retrieve", "reject", "export",
     }  # fmt: skip
     assert results["data"]["keypoints"] == {"kaze": {"rows": 3}}
     assert len(pd.read_csv(tmp_path / "confusion" / "poor.csv")) == 9

@@ -30,6 +30,8 @@ STAGES = (
     "baseline",
     "retrieve",
     "cnn",
+    "fuse",
+    "reject",
     "explain",
     "export",
     "evaluate",
@@ -102,9 +104,9 @@ def test_the_thesis_profile_holds_the_values_of_the_thesis() -> None:
     assert (thesis["keypoints"]["count"], thesis["keypoints"]["protocol"]) == (32, "thesis")
     assert list(range(*(thesis["sweep"][k] for k in ("start", "stop", "step")))) == list(range(10, 200, 5))
     cnn = thesis["cnn"]
-    assert (cnn["head"], cnn["trainable"], cnn["epochs"], cnn["batch"], cnn["size"]) == (
+    assert (cnn["head"], cnn["recipe"], cnn["epochs"], cnn["batch"], cnn["size"]) == (
         [20000, 1000, 200],
-        True,
+        "thesis",
         20,
         32,
         224,
@@ -130,7 +132,7 @@ def test_every_script_explains_itself_and_every_parameter_is_an_option_of_its_sc
 
 
 def test_every_model_of_the_pipeline_is_evaluated_and_plotted() -> None:
-    models = [*PIPELINE["baseline"]["foreach"], *PIPELINE["cnn"]["foreach"]]
+    models = [*PIPELINE["baseline"]["foreach"], *PIPELINE["cnn"]["foreach"], "fused"]
     assert PARAMS["evaluate"]["model"] == models
     deps = [dep for dep in PIPELINE["evaluate"]["deps"] if dep.startswith("plots/predictions/")]
     assert sorted(deps) == sorted(f"plots/predictions/{model}.csv" for model in models)
@@ -156,6 +158,9 @@ def test_the_committed_results_have_the_shape_the_field_expects() -> None:
     assert tests["bayes_raw"]["top1_high"] < 0.6
     assert min(tests["plain"]["top1"], tests["augmented"]["top1"]) >= 0.9
     assert min(tests["vlad"]["top1_low"], tests["fisher"]["top1_low"]) > tests["bayes_raw"]["top1_high"]
+    assert tests["fused"]["top1"] >= max(tests["plain"]["top1"], tests["fisher"]["top1"]) - 0.02
+    rejected = results["data"]["reject"]
+    assert rejected["unknown_rejected_low"] > rejected["known_rejected_high"]
     assert {results["data"]["export"][form]["same_top1"] for form in ("saved_model", "float32")} == {1.0}
     assert results["data"]["export"]["int8"]["top1"] >= tests["plain"]["top1"] - 0.01
     assert results["data"]["split"]["near_duplicates"] > 0
@@ -163,9 +168,21 @@ def test_the_committed_results_have_the_shape_the_field_expects() -> None:
     assert min(results["data"]["anonymize"]["faces"], results["data"]["download"]["replaced"]) > 0
 
 
-DATA = {"catalogue", "clean", "download", "anonymize", "split", "keypoints", "sweep", "grid", "retrieve", "export"}
+DATA = {
+    "catalogue",
+    "clean",
+    "download",
+    "anonymize",
+    "split",
+    "keypoints",
+    "sweep",
+    "grid",
+    "retrieve",
+    "reject",
+    "export",
+}
 SMALL = (  # the real pipeline, smaller
-    ("per_class: 60", "per_class: 12"), ("reserve: 30", "reserve: 12"), ("classes: 10", "classes: 3"), ("start: 10", "start: 2"),
+    ("per_class: 60", "per_class: 12"), ("reserve: 30", "reserve: 12"), ("unknown: 60", "unknown: 6"), ("classes: 10", "classes: 3"), ("start: 10", "start: 2"),
     ("stop: 200", "stop: 8"), ("folds: 5", "folds: 2"), ("n: 10", "n: 6"), ("epochs: 40", "epochs: 3"),
     ("long_side: 400", "long_side: 200"), ("views: 8", "views: 1"), ("words: 64", "words: 8"), ("sample: 60000", "sample: 5000"),
 )  # fmt: skip

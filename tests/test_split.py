@@ -1,6 +1,7 @@
 """One split for every model: stratified, seeded, and near-duplicates never on both sides."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -79,6 +80,7 @@ def test_the_script_counts_what_it_did(script: Script, photos: Path, tmp_path: P
         photos / "photos.csv",
         photos / "images",
         tmp_path / "s.csv",
+        tmp_path / "u.csv",
         tmp_path / "c.json",
         "--validation",
         0.2,
@@ -88,6 +90,7 @@ def test_the_script_counts_what_it_did(script: Script, photos: Path, tmp_path: P
     assert list(rows.columns) == ["id", "landmark_id", "split", "group"]
     assert json.loads((tmp_path / "c.json").read_text()) == {
         "photos": 36, "train": 18, "validation": 6, "test": 12, "near_duplicates": 0, "landmarks": 3,
+        "unknown": 0, "unknown_left_out": 0,
     }  # fmt: skip
 
 
@@ -97,6 +100,7 @@ def test_shares_that_leave_nothing_for_training_are_an_error(script: Script, pho
         photos / "photos.csv",
         photos / "images",
         tmp_path / "s",
+        tmp_path / "u",
         tmp_path / "c",
         "--test",
         0.6,
@@ -111,5 +115,24 @@ def test_a_photo_that_is_in_no_table_is_an_error_that_names_it(script: Script, p
     rows = pd.read_csv(photos / "photos.csv", dtype=str)
     rows[rows["id"] != "p1_00"].to_csv(tmp_path / "d.csv", index=False)
     fails_in_one_line(
-        script("split", tmp_path / "d.csv", photos / "images", tmp_path / "s", tmp_path / "c"), "p1_00.jpg"
+        script("split", tmp_path / "d.csv", photos / "images", tmp_path / "s", tmp_path / "u", tmp_path / "c"),
+        "p1_00.jpg",
     )
+
+
+def test_photos_of_other_landmarks_are_in_no_part_and_a_near_duplicate_of_a_known_place_is_not_unknown(
+    script: Script, photos: Path, strangers: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(strangers / "images", folder)
+    shutil.copy(folder / "p1_00.jpg", folder / "u100_0.jpg")
+    known = pd.read_csv(photos / "photos.csv", dtype=str)[["id", "landmark_id"]]
+    other = pd.read_csv(strangers / "unknown.csv").assign(landmark_id="unknown")
+    pd.concat([known, other]).to_csv(tmp_path / "photos.csv", index=False)
+    out = [tmp_path / name for name in ("s.csv", "u.csv", "c.json")]
+    done = script("split", tmp_path / "photos.csv", folder, *out)
+    assert done.returncode == 0, done.stderr
+    assert set(pd.read_csv(out[0])["id"]) == set(known["id"])
+    assert set(pd.read_csv(out[1])["id"]) == set(other["id"]) - {"u100_0"}
+    counts = json.loads(out[2].read_text())
+    assert (counts["photos"], counts["unknown"], counts["unknown_left_out"]) == (36, 11, 1)

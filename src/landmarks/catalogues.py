@@ -175,6 +175,35 @@ def commonest(landmarks: pa.ChunkedArray, classes: int, per_class: int) -> list[
     return sorted((row["values"] for row in order), key=contracts.natural)
 
 
+def others(landmarks: pa.ChunkedArray, known: Iterable[str], count: int, seed: int) -> list[str]:
+    """``count`` landmarks that are not ``known``, or as many as there are, in the order of a hash of seed and name."""
+    names = set(pc.unique(landmarks).to_pylist()).difference(known)
+    return heapq.nsmallest(count, names, key=lambda name: _rank(f"{seed} ".encode(), name.encode()))
+
+
+def unknown(table: pa.Table, landmarks: Iterable[str], count: int, reserve: int, seed: int) -> pa.Table:
+    """``count`` photos of the ``landmarks``, one of each while there are enough of them, and up to ``reserve`` more.
+
+    As ``sample`` gives them, but all of the landmark ``unknown``. Raises ``InputError`` if there are fewer photos.
+    """
+    turns = [sample(table, [landmark], count + reserve, 0, seed) for landmark in landmarks]
+    rows = [turn.slice(place, 1) for place in range(count + reserve) for turn in turns if place < len(turn)]
+    if len(rows) < count:
+        raise InputError(
+            f"the catalogue has {len(rows)} photos of other landmarks, sample.unknown asks for {count}; lower it in params.yaml"
+        )
+    drawn = pa.concat_tables(rows[: count + reserve])
+    spare = pa.array([int(place >= count) for place in range(len(drawn))])
+    names = pa.array([contracts.UNKNOWN] * len(drawn))
+    place = {name: drawn.schema.get_field_index(name) for name in ("landmark_id", "reserve")}
+    drawn = drawn.set_column(place["landmark_id"], "landmark_id", names)
+    return drawn.set_column(place["reserve"], "reserve", spare)
+
+
+def _rank(prefix: bytes, name: bytes) -> bytes:
+    return hashlib.blake2b(prefix + name, digest_size=16).digest()
+
+
 def sample(table: pa.Table, landmarks: Iterable[str], per_class: int, reserve: int, seed: int) -> pa.Table:
     """``per_class`` rows of each landmark, then up to ``reserve`` more to replace the expired.
 
@@ -185,7 +214,7 @@ def sample(table: pa.Table, landmarks: Iterable[str], per_class: int, reserve: i
     for landmark in landmarks:
         rows = table.filter(pc.equal(table["landmark_id"], landmark))
         ids = enumerate(rows["id"].cast(pa.binary()).to_pylist())
-        keys = ((hashlib.blake2b(prefix + id_, digest_size=16).digest(), index) for index, id_ in ids)
+        keys = ((_rank(prefix, id_), index) for index, id_ in ids)
         ranked = rows.take([i for _, i in heapq.nsmallest(per_class + reserve, keys)])
         spare = pa.array([int(rank >= per_class) for rank in range(len(ranked))])
         parts.append(ranked.select(COLUMNS).append_column("reserve", spare))

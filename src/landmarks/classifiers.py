@@ -19,6 +19,7 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
+from landmarks import calibration
 from landmarks.descriptors import Detector
 from landmarks.encodings import ENCODERS, Encoding, Flat, Photos
 from landmarks.errors import InputError
@@ -101,15 +102,25 @@ def fit(recipe: Recipe, photos: Photos, landmarks: Labels) -> Pipeline:
     return model
 
 
+def calibrate(model: Pipeline, photos: Photos, landmarks: Labels) -> None:
+    """Scale the probabilities of a linear SVM by photos that it was not fitted on; the others have probabilities of their own."""
+    if isinstance(model[-1], LinearSVC):
+        numbers = np.searchsorted(model.classes_, landmarks)
+        model[-1].temperature_ = calibration.temperature(_distances(model, photos), numbers)
+
+
 def probabilities(model: Pipeline, photos: Photos) -> Values:
-    """(n, landmarks), rows that sum to 1, on one thread. Of a linear SVM they are the softmax of its distances."""
+    """(n, landmarks), rows that sum to 1, on one thread. Of a linear SVM they are the softmax of its distances, scaled."""
+    if isinstance(model[-1], LinearSVC):
+        return np.asarray(softmax(_distances(model, photos) / getattr(model[-1], "temperature_", 1), axis=1))
     with threadpool_limits(1):
-        if hasattr(model, "predict_proba"):
-            return np.asarray(model.predict_proba(photos))
+        return np.asarray(model.predict_proba(photos))
+
+
+def _distances(model: Pipeline, photos: Photos) -> Values:
+    with threadpool_limits(1):
         distances = model.decision_function(photos)
-        if distances.ndim == 1:  # two landmarks
-            distances = np.stack([-distances, distances], axis=1) / 2
-        return np.asarray(softmax(distances, axis=1))
+    return distances if distances.ndim == 2 else np.stack([-distances, distances], axis=1) / 2  # of two landmarks
 
 
 def require_components(n: int, encoded: Values) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from landmarks.errors import InputError
 
 PARTS = ("train", "validation", "test")
+UNKNOWN = "unknown"  # stands for the landmark of photos of other landmarks: nothing is trained on them
 SAFE_ID = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"  # an id names a file: no separator, no leading dot or dash, no blank
 
 

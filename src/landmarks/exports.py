@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -12,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from landmarks import modules, photos
 from landmarks.networks import Network, scaled
 
 Pictures = NDArray[np.uint8]
@@ -36,12 +40,18 @@ def saved_model(network: Network, folder: Path) -> None:
         return {"probabilities": shares, "labels": tf.repeat(labels[None], tf.shape(shares)[0], axis=0)}
 
     def square(content: Any) -> Any:
-        picture = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
+        longer, shorter = (
+            reduce(tf.image.extract_jpeg_shape(content)[:2]) for reduce in (tf.reduce_max, tf.reduce_min)
+        )
+        enough = -(-size * longer // shorter) if crop else size  # the scale of photos.read_square
+        decode = partial(tf.io.decode_jpeg, content, channels=3, dct_method="INTEGER_ACCURATE")
+        scales = [(longer >= factor * enough, partial(decode, ratio=factor)) for factor, _ in photos.REDUCED]
+        picture = tf.case(scales, default=decode)
         if crop:
             height, width = tf.unstack(tf.shape(picture)[:2])
             side = tf.minimum(height, width)
             picture = tf.image.crop_to_bounding_box(picture, (height - side) // 2, (width - side) // 2, side, side)
-        scaled = tf.image.resize(picture, (size, size), method="area")
+        scaled = tf.round(tf.image.resize(picture, (size, size), method="area"))
         return tf.ensure_shape(scaled, (size, size, 3)) / 255
 
     def jpeg(content: Any) -> dict[str, Any]:
@@ -55,6 +65,52 @@ def saved_model(network: Network, folder: Path) -> None:
     }
     tf.saved_model.save(module, str(folder), signatures)
     (folder / "fingerprint.pb").unlink()  # holds a random number, and nobody needs it
+
+
+def keras(network: Network, path: Path) -> None:
+    """Write a .keras file of float32 RGB in [0, 1] to probabilities: the same bytes every time.
+
+    It holds all weights and, of a TF-Hub module, the name from which ``hub.KerasLayer`` loads the graph. Load it with
+    ``tf_keras.models.load_model(path, custom_objects={"KerasLayer": hub.KerasLayer})``.
+    """
+    layers, size = tf.keras.layers, network.recipe.size
+    trunk, *head = network.model.layers
+    model = tf.keras.Sequential([
+        layers.InputLayer((size, size, 3)), *_affine(trunk.scale), trunk.layer, *head,
+        layers.Rescaling(1 / network.temperature), layers.Softmax(),
+    ])  # fmt: skip
+    with tempfile.TemporaryDirectory() as place:
+        made = Path(place) / "model.keras"
+        model.save(made, save_format="keras")
+        undated(made, path)
+
+
+def _affine(scale: Callable[[Any], Any]) -> list[Any]:
+    """The layer that does what ``scale`` does to RGB in [0, 1], none where it does nothing: modules scale, shift and swap channels."""
+    bias = np.asarray(scale(tf.zeros((1, 1, 1, 3))))[0, 0, 0]
+    kernel = np.stack([np.asarray(scale(tf.reshape(colour, (1, 1, 1, 3))))[0, 0, 0] - bias for colour in tf.eye(3)])
+    if not bias.any() and (kernel == np.eye(3)).all():
+        return []
+    layer = tf.keras.layers.Conv2D(3, 1, name="scale")
+    layer.build((None, None, None, 3))
+    layer.set_weights([kernel[None, None], bias])
+    return [layer]
+
+
+def undated(made: Path, path: Path) -> None:
+    """Copy a ZIP file that Keras wrote, without the time of day in it."""
+    with zipfile.ZipFile(made) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as new:
+        for name in sorted(old.namelist()):
+            content = old.read(name)
+            if name == "metadata.json":
+                content = json.dumps({**json.loads(content), "date_saved": "1980-01-01@00:00:00"}).encode()
+            new.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+
+
+def open_keras(path: Path) -> Run:
+    """The same of a .keras file."""
+    model = tf.keras.models.load_model(path, custom_objects=modules.CUSTOM, compile=False)
+    return lambda shown, _: np.asarray(model(scaled(shown), training=False), np.float32)
 
 
 def lite(network: Network, examples: Pictures) -> Iterator[tuple[Lite, bytes]]:

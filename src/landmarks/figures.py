@@ -184,6 +184,33 @@ def reliability(path: Path, bins: dict[str, NDArray[np.float64]], errors: dict[s
     _save(path, figure)
 
 
+def rejection(
+    path: Path,
+    known: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    unknown: NDArray[np.float64],
+    least: float,
+    risks: NDArray[np.float64],
+) -> None:
+    """Confidence in photos of known places, (n,), right or not, and of others, (m,); risk by coverage, (n, 2)."""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    left, beside = figure.subplots(1, 2)
+    groups = {"known, right": known[right], "known, wrong": known[~right], "unknown": unknown}
+    colours = (PARTS["test"], PARTS["train"], "#c96b2c")
+    left.hist(list(groups.values()), bins=20, range=(0, 1), stacked=True, color=colours, label=list(groups))
+    left.axvline(least, color="black", linewidth=1, linestyle="--", label=f"threshold {least:.2f}")
+    left.set(xlabel="confidence", ylabel="photos")
+    left.legend(fontsize=8)
+    beside.plot(*risks.T, color=PARTS["test"])
+    beside.set(
+        xlabel="coverage: share of test photos answered",
+        ylabel="risk: share of answers wrong",
+        xlim=(0, 1),
+        ylim=(0, None),
+    )
+    _save(path, figure)
+
+
 def mistakes(path: Path, folder: Path, wrong: dict[str, list[tuple[str, str, str, float]]], shown: int = 6) -> None:
     """The photos of ``folder`` that each model got most surely wrong: by model ``(id, actual, predicted, confidence)``."""
     figure, cells = _cells(len(wrong), shown, 1.67, 1.6)

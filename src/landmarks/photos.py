@@ -39,8 +39,11 @@ def read(path: Path, long_side: int = 0) -> Picture:
         raise _unreadable(path) from None
 
 
-def decode(content: bytes, long_side: int = 0, head: Head | None = None) -> Picture:
-    """The same for a photo in memory; ``head`` spares a second look at what ``header`` told."""
+def decode(content: bytes, long_side: int = 0, head: Head | None = None, exact: bool = True) -> Picture:
+    """The same for a photo in memory; ``head`` spares a second look at what ``header`` told.
+
+    Not ``exact``, the longer side is at least ``long_side``, or what the photo has: for who scales it anyhow.
+    """
     (width, height), orientation = head or header(content)
     if width * height > MAX_PIXELS:
         raise InputError("too large")
@@ -58,7 +61,7 @@ def decode(content: bytes, long_side: int = 0, head: Head | None = None) -> Pict
     flip, turns = TURNS.get(orientation, (False, 0))  # by hand: OpenCV knows the tag in some formats only
     picture = np.rot90(picture[:, ::-1] if flip else picture, turns)
     size = scaled_size(*((height, width) if orientation >= 5 else (width, height)), long_side)
-    if (picture.shape[1], picture.shape[0]) != size:
+    if exact and (picture.shape[1], picture.shape[0]) != size:
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(picture, np.uint8)
 
@@ -116,10 +119,10 @@ def read_square(path: Path, side: int, crop: bool) -> Picture:
     """
     content = path.read_bytes()
     try:
-        head = header(content)
-        (width, height), _ = head
-        enough = side * 2 * max(width, height) // min(width, height) if crop else side * 2
-        picture = decode(content, enough, head)
+        (width, height), _ = head = header(content)
+        picture = decode(
+            content, -(-side * max(width, height) // min(width, height)) if crop else side, head, exact=False
+        )
     except InputError:
         raise _unreadable(path) from None
     if crop:

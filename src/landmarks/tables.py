@@ -50,8 +50,8 @@ def check_ids(path: Path, table: pd.DataFrame) -> None:
         )
 
 
-def read_split(path: Path, ids: Iterable[str], landmarks: Iterable[str] | None = None) -> pd.DataFrame:
-    """The rows of the split stage (landmark_id, split, group) for ``ids``, in their order, of ``landmarks`` if given.
+def read_split(path: Path, ids: Iterable[str] | None = None, landmarks: Iterable[str] | None = None) -> pd.DataFrame:
+    """The rows of the split stage (landmark_id, split, group): all, or for ``ids``, in their order, of ``landmarks``.
 
     Raises ``InputError`` if the two don't speak of the same photos, or if a row is not as that stage writes it.
     """
@@ -69,6 +69,8 @@ def read_split(path: Path, ids: Iterable[str], landmarks: Iterable[str] | None =
                 f"{path}: row {row + 2}: {column} {value!r} stands twice or is none; run: dvc repro --force split"
             )
     table = table.set_index("id")
+    if ids is None:
+        return table
     if strangers := set(ids).symmetric_difference(table.index):
         raise InputError(
             f"{path}: the photo {min(strangers)!r} is in the split or the features, not in both; run: dvc repro"
@@ -98,3 +100,20 @@ def write_predictions(
     predicted = np.asarray(labels)[best]
     confidence = probabilities[np.arange(len(best)), best].astype(float).round(6)
     write(path, pd.DataFrame({"id": ids, "actual": actual, "predicted": predicted, "confidence": confidence}))
+
+
+def read_predictions(path: Path, landmarks: pd.Series) -> pd.DataFrame:
+    """What ``write_predictions`` wrote, in the order of ``landmarks``, which are indexed by id.
+
+    Raises ``InputError`` if it is of other photos or landmarks, or a confidence is none.
+    """
+    table = read(path, ["id", "actual", "predicted", "confidence"]).set_index("id")
+    if set(table.index) != set(landmarks.index) or table.index.has_duplicates:
+        raise InputError(f"{path}: not the photos of the split stage; run: dvc repro")
+    table = table.loc[landmarks.index]
+    if wrong := list(table.index[table["actual"] != landmarks]):
+        raise InputError(f"{path}: the photo {wrong[0]!r} is of another landmark than in the split; run: dvc repro")
+    confidence = pd.to_numeric(table["confidence"], errors="coerce")
+    if not (sound := confidence.between(0, 1)).all():
+        raise InputError(f"{path}: the photo {sound.idxmin()!r} has no confidence between 0 and 1; run: dvc repro")
+    return table.assign(confidence=confidence)

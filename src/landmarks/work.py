@@ -66,6 +66,16 @@ def _blocks(function: Callable[[Item], Result], items: Sequence[Item]) -> Genera
                 deque(results, maxlen=0)  # where the reader stops early: joblib warns of results that nobody takes
 
 
+def threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """``function(item)`` in the order of ``items``, by as many threads: for work that leaves Python, as a network's does.
+
+    What it raises, it raises here.
+    """
+    cv2.setNumThreads(1)
+    with joblib.Parallel(n_jobs=workers(), backend="threading", return_as="generator") as parallel:
+        yield from parallel(joblib.delayed(function)(item) for item in items)
+
+
 def batched(results: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Lists of ``size`` of them, the last perhaps shorter: ``itertools.batched`` of Python 3.12."""
     rest = iter(results)

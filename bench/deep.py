@@ -1,0 +1,317 @@
+"""The deep side, measured: the thesis' recipe beside ours on the same photos and splits, in accuracy, seconds and memory.
+
+python bench/deep.py run [PHOTOS] --module M    five splits, interleaved: the thesis' recipe, frozen with its views and milder ones, two-phase
+python bench/deep.py trunk [PHOTOS] --module M  photos a second, decoded and passed through the module, beside the module alone
+python bench/deep.py forms [PHOTOS] --module M  every exported form: megabytes, accuracy lost, milliseconds a photo
+
+PHOTOS: a CSV of file (beside it), landmark_id; a folder with a subfolder a landmark; else the made world, after `make repro`.
+M: as cnn.module in params.yaml; data/demo/backbone if not given.
+"""
+
+import os
+import tempfile
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import material
+import memory
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+import typer
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.stats import t as student
+
+from landmarks import (
+    augmentation,
+    classifiers,
+    descriptors,
+    exports,
+    features,
+    modules,
+    networks,
+    photos,
+    squares,
+    training,
+    work,
+)
+from landmarks.recipes import Recipe
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+Source = Annotated[Path | None, typer.Argument(help="CSV, folder, or nothing for the made world")]
+PerClass = Annotated[int, typer.Option(min=25, help="Photos a landmark, the first by id")]
+Module = Annotated[str, typer.Option(help="As cnn.module in params.yaml")]
+TEST, VALIDATION = 0.3, 0.14
+FROZEN = Recipe(
+    module="",
+    size=0,
+    low=0,
+    high=1,
+    crop=True,
+    kind="frozen",
+    augment=False,
+    views=8,
+    head=(),
+    dropout=0.2,
+    l2=1e-4,
+    epochs=40,
+    batch=32,
+    learning_rate=0.02,
+    cosine=True,
+    momentum=0.9,
+    label_smoothing=0.0,
+    restore_best=True,
+    patience=0,
+    tuned=0.2,
+    tuning_rate=0.0005,
+    tuning_epochs=10,
+    ranges=augmentation.Ranges(),
+    seed=0,
+)  # fmt: skip - the values of params.yaml
+RECIPES = {
+    "frozen": FROZEN,
+    "frozen, the thesis' views": replace(FROZEN, augment=True),
+    "frozen, milder views": replace(FROZEN, augment=True, ranges=augmentation.Ranges(10, 0.06, 0, 0.15, True)),
+    "two-phase": replace(FROZEN, kind="two-phase", label_smoothing=0.1, patience=3),
+}
+
+
+def thesis(
+    module: str, size: int, folder: Path, rows: pd.DataFrame, epochs: int, augment: bool, seed: int
+) -> Iterator[float]:
+    """The thesis' figures 13 and 14: PNG files decoded at full size in every epoch, SGD .05, all trained. Validation score an epoch."""
+    tf.keras.utils.set_random_seed(seed)
+    changes: dict[str, Any] = {}
+    if augment:
+        changes = {"rotation_range": 40, "horizontal_flip": True, "width_shift_range": 0.2, "height_shift_range": 0.2,
+                   "shear_range": 0.2, "zoom_range": 0.2}  # fmt: skip
+    keras = tf.keras
+    flows = {
+        part: keras.preprocessing.image.ImageDataGenerator(rescale=1 / 255, **(changes if part == "train" else {}))
+        .flow_from_dataframe(rows[rows["split"] == part], str(folder), target_size=(size, size), batch_size=32, seed=seed,
+                             shuffle=part == "train", interpolation="bilinear", validate_filenames=False)
+        for part in ("train", "test")
+    }  # fmt: skip
+    model = keras.Sequential([
+        keras.layers.InputLayer((size, size, 3)), modules.hub.KerasLayer(module, trainable=True), keras.layers.Dropout(0.2),
+        *(keras.layers.Dense(units, activation="relu") for units in (20000, 1000, 200)),
+        keras.layers.Dense(rows["class"].nunique(), kernel_regularizer=keras.regularizers.l2(1e-4)),
+    ])  # fmt: skip
+    model.compile(
+        keras.optimizers.legacy.SGD(0.05, 0.9),
+        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1), ["accuracy"],
+    )  # fmt: skip
+    for _ in range(epochs):
+        model.fit(flows["train"], verbose=0)
+        yield float(model.evaluate(flows["test"], verbose=0)[1])
+
+
+@contextmanager
+def clocked(took: list[float]) -> Iterator[None]:
+    """Append the seconds that the block takes."""
+    begun = time.perf_counter()
+    yield
+    took.append(time.perf_counter() - begun)
+
+
+def laid_out(paths: list[Path], folder: Path) -> list[str]:
+    """The photos as stages find them, ``<id>.jpg`` in one folder; their ids."""
+    for number, path in enumerate(paths):
+        (folder / f"p{number:05}.jpg").symlink_to(path.resolve())
+    return [f"p{number:05}" for number in range(len(paths))]
+
+
+def as_png(folder: Path, into: Path, photo: str) -> None:
+    """What the thesis kept of a photo."""
+    Image.open(folder / f"{photo}.jpg").convert("RGB").save(into / f"{photo}.png", compress_level=1)
+
+
+def described(settings: descriptors.Settings, path: Path) -> NDArray[Any]:
+    """What the keypoints stage makes of a photo."""
+    return descriptors.describe(photos.read(path, settings.long_side), settings)[1]
+
+
+@app.command()
+def run(
+    source: Source = None,
+    per_class: PerClass = 80,
+    module: Module = "data/demo/backbone",
+    seeds: Annotated[int, typer.Option(min=1, help="Splits")] = 5,
+    epochs: Annotated[int, typer.Option(min=0, help="Of the thesis' recipe; 0 leaves it out")] = 20,
+) -> None:
+    """Test accuracy, and seconds from photos on disk to a trained network, on the same splits."""
+    paths, landmarks = material.listed(source, per_class)
+    labels = sorted(set(landmarks.tolist()))
+    numbers = np.searchsorted(labels, landmarks)
+    size = modules.load(module, 0, (0, 1), training=False).size
+    scores: dict[str, list[float]] = defaultdict(list)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    held: dict[str, list[float]] = defaultdict(list)
+    settings = descriptors.Settings("sift", 600, 400, "upright")
+    with tempfile.TemporaryDirectory() as place:
+        folder, png = Path(place, "jpg"), Path(place, "png")
+        folder.mkdir()
+        png.mkdir()
+        ids = laid_out(paths, folder)
+        if epochs:
+            list(work.sound(work.each(partial(as_png, folder, png), ids, "png")))
+        found = features.objects(list(work.sound(work.each(partial(described, settings), paths, "sift"))))
+        for seed, parts in enumerate(material.dealt(paths, landmarks, seeds, TEST, VALIDATION)):
+            test, train, validation = (parts == name for name in ("test", "train", "validation"))
+            learnt = ~test
+            few = training.Photos(folder, list(np.array(ids)[learnt]), numbers[learnt], labels)
+            tested = squares.cached(folder, list(np.array(ids)[test]), size, FROZEN.crop)
+
+            def note(
+                name: str, shares: NDArray[Any], truth: NDArray[np.int64] = numbers[test], seed: int = seed
+            ) -> None:
+                scores[name].append(float((shares.argmax(axis=1) == truth).mean()))
+                took = f", {seconds[name][-1]:.0f} s" if seconds[name] else ""
+                print(f"  seed {seed}: {name} {scores[name][-1]:.4f}{took}", flush=True)
+
+            made: dict[str, NDArray[Any]] = {}
+            for name, recipe in RECIPES.items():
+                tf.keras.backend.clear_session()
+                asked = replace(recipe, module=module, size=size, seed=seed)
+                with memory.peak(held["ours"]), clocked(seconds[name]):
+                    network, history, _ = training.fit(asked, few, train[learnt], validation[learnt])
+                made[name] = np.concatenate([network.probabilities(block) for block in np.array_split(tested, 8)])
+                note(name, made[name])
+                if recipe.kind == "two-phase":
+                    lost = {phase: rows["validation_loss"] for phase, rows in history.groupby("phase")}
+                    print(f"    validation loss, head {lost['head'].min():.4f}, then "
+                          f"{', '.join(f'{loss:.4f}' for loss in lost['trunk'])}")  # fmt: skip
+            with memory.peak(held["ours"]), clocked(seconds["Fisher"]):
+                fisher = classifiers.fit(
+                    classifiers.Recipe("sift", "fisher", "svm", seed=seed), found[train], landmarks[train]
+                )
+                classifiers.calibrate(fisher, found[validation], landmarks[validation])
+            shares = classifiers.probabilities(fisher, found[test])
+            note("Fisher", shares)
+            for name, of in made.items():
+                note(f"{name}, with Fisher", of + shares)
+            kept = np.where(test, "test", "train")  # the thesis kept none for validation
+            rows = pd.DataFrame({"filename": [f"{photo}.png" for photo in ids], "class": landmarks, "split": kept})
+            for augment in (False, True) if epochs else ():
+                name = "thesis" + ", augmented" * augment
+                if augment and seed:
+                    continue  # once is enough: it costs as much again
+                tf.keras.backend.clear_session()
+                by_epoch = []
+                with memory.peak(held["thesis"]), clocked(seconds[name]):
+                    for score in thesis(module, size, png, rows, epochs, augment, seed):
+                        by_epoch.append(score)
+                        print(f"    {name}, epoch {len(by_epoch)}: {score:.4f}", flush=True)
+                scores[name].append(by_epoch[-1])
+                print(f"  seed {seed}: {name} {by_epoch[-1]:.4f}, {seconds[name][-1]:.0f} s", flush=True)
+            summary(scores, seconds, held, len(paths))
+    for name in [name for name in RECIPES if name != "frozen" and seeds > 1]:
+        difference = np.subtract(scores[name], scores["frozen"])
+        reach = student.ppf(0.975, seeds - 1) * difference.std(ddof=1) / np.sqrt(seeds)
+        print(f"{name} less frozen: {difference.mean():+.4f} ± {reach:.4f} (95 %, t over {seeds} splits)")
+
+
+def summary(
+    scores: dict[str, list[float]], seconds: dict[str, list[float]], held: dict[str, list[float]], count: int
+) -> None:
+    """Print what is known so far."""
+    print(
+        f"\n{count} photos, {work.workers()} workers; test accuracy, mean and sd of the splits; median seconds to train"
+    )
+    for name, of in scores.items():
+        took = f"{np.median(seconds[name]):8.1f} s" if seconds[name] else ""
+        print(f"  {name:36} {np.mean(of):.4f} ± {np.std(of):.4f}  ({len(of)} splits) {took}")
+    print("most memory: " + ", ".join(f"{name} {max(of):.2f} GB" for name, of in held.items()), flush=True)
+
+
+@app.command()
+def trunk(
+    source: Source = None, per_class: PerClass = 80, module: Module = "data/demo/backbone", rounds: int = 3
+) -> None:
+    """Photos a second: from files, as the cnn stage does, and the module alone on batches that are decoded already."""
+    paths, _ = material.listed(source, per_class)
+    with tempfile.TemporaryDirectory() as place:
+        ids = laid_out(paths, Path(place))
+        loaded = modules.load(module, 0, (0, 1), training=False)
+        recipe = replace(FROZEN, module=module, size=loaded.size)
+        everything = training.Photos(Path(place), ids, np.zeros(len(ids), np.int64), ["0"])
+        bare = networks.scaled(squares.cached(Path(place), ids, loaded.size, True))
+        network = modules.Trunk(loaded, 0, statistics=False)
+        alone = training.Team(tf.distribute.get_strategy())
+        none = np.zeros(len(ids), bool)
+        took: dict[str, list[float]] = defaultdict(list)
+        for _ in range(rounds):
+            with clocked(took["files to vectors"]):
+                ours = training.vectors(network, everything, recipe, none, alone)[0]
+            with clocked(took["module alone"]):
+                theirs = np.concatenate([network(bare[at : at + 32]) for at in range(0, len(bare), 32)])
+            print(f"  {took['files to vectors'][-1]:.2f} s, {took['module alone'][-1]:.2f} s", flush=True)
+        print(f"largest difference: {np.abs(ours - theirs).max():.1e}")
+        for name, of in took.items():
+            print(f"  {name:18} {len(ids) / np.median(of):7.1f} photos/s")
+        ratio = np.median(took["module alone"]) / np.median(took["files to vectors"])
+        print(f"  ratio {ratio:.2f}")
+
+
+@app.command()
+def forms(
+    source: Source = None,
+    per_class: PerClass = 80,
+    module: Module = "data/demo/backbone",
+    seeds: Annotated[int, typer.Option(min=1, help="Splits")] = 3,
+    examples: Annotated[int, typer.Option(min=1, help="As export.examples in params.yaml")] = 100,
+) -> None:
+    """The forms of the export stage, on the test photos: how big, what is lost, how fast, photo by photo on one thread."""
+    paths, landmarks = material.listed(source, per_class)
+    labels = sorted(set(landmarks.tolist()))
+    numbers = np.searchsorted(labels, landmarks)
+    found: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place, "jpg")
+        folder.mkdir()
+        ids = np.array(laid_out(paths, folder))
+        for seed, parts in enumerate(material.dealt(paths, landmarks, seeds, TEST, VALIDATION)):
+            test, train, validation = (parts == name for name in ("test", "train", "validation"))
+            learnt, recipe = ~test, replace(FROZEN, module=module, seed=seed)
+            few = training.Photos(folder, list(ids[learnt]), numbers[learnt], labels)
+            network, _, _ = training.fit(recipe, few, train[learnt], validation[learnt])
+            shown, taught = (squares.cached(folder, list(ids[of]), network.recipe.size, True) for of in (test, train))
+            files = [(folder / f"{photo}.jpg").read_bytes() for photo in ids[test]]
+            runs: dict[str, tuple[int, exports.Run]] = {
+                "trained": (0, lambda shown, _, of=network: of.probabilities(shown))  # type: ignore[misc]  # no lambda with defaults
+            }
+            exports.saved_model(network, Path(place, "served"))
+            for name, run in exports.serve(Path(place, "served")).items():
+                runs[name] = (sum(path.stat().st_size for path in Path(place, "served").rglob("*.*")), run)
+            for form, content in exports.lite(network, taught[:: -(-len(taught) // examples)]):
+                runs[form] = (len(content), exports.interpret(content))
+            best = {}
+            for name, (size, run) in runs.items():
+                took: list[float] = []
+                with clocked(took):
+                    best[name] = np.array(
+                        [run(shown[at : at + 1], files[at : at + 1]).argmax() for at in range(len(shown))]
+                    )
+                right, same = (best[name] == numbers[test]).mean(), (best[name] == best["trained"]).mean()
+                found[name].append((size / 1e6, float(right), float(same), took[0] / len(shown) * 1000))
+    print("form              MB  top-1   same answer  ms a photo")
+    for name, of in found.items():
+        size, right, same, each = np.mean(of, axis=0)
+        lost = [there[1] - here[1] for there, here in zip(found["trained"], of, strict=True)]
+        print(
+            f"{name:17} {size:5.2f} {right:.4f} {same:.4f} {each:6.1f}   lost {' '.join(f'{by:+.4f}' for by in lost)}"
+        )
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    app()

@@ -1,0 +1,47 @@
+"""The photos that a measurement is made on, and how they are dealt."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+from landmarks import photos, splits, work  # noqa: E402 - needs the path
+
+DUPLICATE_BITS = 40
+
+
+def listed(source: Path | None, per_class: int) -> tuple[list[Path], NDArray[np.str_]]:
+    """Paths and landmarks of the photos."""
+    if source is None:
+        rows = pd.read_csv(ROOT / "data/photos.csv", dtype=str)
+        rows["file"] = [str(ROOT / "data/anonymous" / f"{photo}.jpg") for photo in rows["id"]]
+        rows = rows[[Path(file).exists() for file in rows["file"]]]
+    elif source.is_dir():
+        files = sorted(path for path in source.glob("*/*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+        rows = pd.DataFrame({"file": map(str, files), "landmark_id": [path.parent.name for path in files]})
+    else:
+        rows = pd.read_csv(source, dtype=str)
+        rows["file"] = [str(source.parent / file) for file in rows["file"]]
+    rows = rows.sort_values("file").groupby("landmark_id").head(per_class)
+    return [Path(file) for file in rows["file"]], rows["landmark_id"].to_numpy(np.str_)
+
+
+def dealt(
+    paths: list[Path], landmarks: NDArray[np.str_], seeds: int, test: float, validation: float
+) -> Iterator[NDArray[np.str_]]:
+    """Train, validation or test of each photo, a seed at a time: stratified, near-duplicates on one side."""
+    hashes = list(work.sound(work.each(hashed, paths, "near-duplicates")))
+    groups = splits.near_duplicates(np.array(hashes), DUPLICATE_BITS)
+    for seed in range(seeds):
+        yield np.array(splits.split([path.name for path in paths], list(landmarks), groups, test, validation, seed))
+
+
+def hashed(path: Path) -> NDArray[np.bool_]:
+    """What a photo looks like from afar."""
+    return photos.perceptual_hash(photos.read(path, long_side=256))

@@ -1,0 +1,43 @@
+"""Network and keypoints, asked together: they err on different photos."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+import stage
+from landmarks import classifiers, features, models, tables
+from landmarks.errors import InputError
+
+
+def main(
+    anonymous: Annotated[Path, typer.Argument(help="Folder of the anonymize stage")],
+    described: Annotated[
+        Path, typer.Argument(help="File of the keypoints stage that the classical model was made with")
+    ],
+    split: Annotated[Path, typer.Argument(help="CSV of the split stage")],
+    network: Annotated[Path, typer.Argument(help="JSON of the cnn stage, its weights beside it")],
+    classical: Annotated[Path, typer.Argument(help="File of the baseline stage")],
+    predictions: Annotated[
+        Path, typer.Argument(help="CSV to write: id, actual, predicted, confidence, for every photo")
+    ],
+) -> None:
+    """Give each landmark the mean of the probabilities that the two models give it: each is calibrated already."""
+    from landmarks import networks, squares  # here: --help need not wait for TensorFlow
+
+    found = features.read(described)
+    parts = tables.read_split(split, found.ids, found.landmarks)
+    keypoints = models.load(classical, found.settings)
+    deep = networks.load(network)
+    if set(deep.labels) != set(keypoints.classes_):
+        raise InputError(f"{network} and {classical} know different landmarks; run: dvc repro cnn baseline")
+    pictures = squares.cached(anonymous, list(parts.index), deep.recipe.size, deep.recipe.crop)
+    seen = np.concatenate([deep.probabilities(pictures[at : at + 32]) for at in range(0, len(pictures), 32)])
+    same = [deep.labels.index(label) for label in keypoints.classes_]
+    shares = (seen[:, same] + classifiers.probabilities(keypoints, found.values)) / 2
+    tables.write_predictions(predictions, parts.index, parts["landmark_id"], keypoints.classes_, shares)
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,73 @@
+"""When not to answer: a confidence below which a photo is of no place that the model knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from sklearn.metrics import roc_auc_score
+
+Confidence = NDArray[np.floating[Any]]
+DIGITS = 4
+
+
+def threshold(confidence: Confidence, accepted: float) -> float:
+    """The highest confidence, 4 digits, that at least the share ``accepted`` of photos of known places reach (n,).
+
+    Photos of unknown places have no say in it: those of tomorrow can't be asked either.
+    """
+    ordered = np.sort(confidence)
+    lowest = ordered[int(np.floor((1 - accepted) * len(ordered)))]
+    return float(np.floor(lowest * 10**DIGITS) / 10**DIGITS)
+
+
+def risk_coverage(confidence: Confidence, right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Coverage and risk, (n, 2): the share of photos answered, the surest first, and how many answers of these are wrong.
+
+    El-Yaniv and Wiener (2010). Photos of the same confidence share the last one's row.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    count = np.arange(1, len(order) + 1)
+    curve = np.column_stack([count / len(order), (~right[order]).cumsum() / count])
+    sure = confidence[order]
+    return curve[np.searchsorted(-sure, -sure, side="right") - 1]
+
+
+def scores(known: Confidence, right: NDArray[np.bool_], unknown: Confidence, least: float) -> dict[str, float | None]:
+    """What a threshold does to test photos.
+
+    Args:
+        known: confidence (n,) of photos of known places.
+        right: whether their answer is (n,).
+        unknown: confidence (m,) of photos of other places; m may be 0.
+        least: the threshold.
+
+    Returns:
+        Shares from 0 to 1, each with its 95 % Wilson interval; ``auroc``, the chance that a photo of a known place has the
+        higher confidence of two (Hendrycks and Gimpel, 2017), and ``aurc``, the mean risk over all coverages. None where
+        there are no photos to tell.
+    """
+    sure = known >= least
+    groups = np.concatenate([np.ones(len(known)), np.zeros(len(unknown))])
+    auroc = roc_auc_score(groups, np.concatenate([known, unknown])) if len(unknown) else None
+    return {
+        "threshold": least,
+        "unknown": len(unknown),
+        **_share("unknown_rejected", unknown < least),
+        **_share("known_rejected", ~sure),
+        **_share("right_of_all", right),
+        **_share("right_of_accepted", right[sure]),
+        **_share("right_with_unknown", np.concatenate([right & sure, unknown < least])),
+        "auroc": None if auroc is None else round(float(auroc), DIGITS),
+        "aurc": round(float(risk_coverage(known, right)[:, 1].mean()), DIGITS),
+    }
+
+
+def _share(name: str, holds: NDArray[np.bool_]) -> dict[str, float | None]:
+    if not len(holds):
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    interval = binomtest(int(holds.sum()), len(holds)).proportion_ci(0.95, method="wilson")
+    values = {name: holds.mean(), f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return {key: round(float(value), DIGITS) for key, value in values.items()}
