@@ -329,3 +329,10 @@ def test_the_numbers_in_the_readme_are_those_of_the_committed_results() -> None:
         )
         assert re.search(rf"^\| {name} \| .*{re.escape(cells)}$", readme, re.MULTILINE), f"{name}: {cells}"
     assert len(readme.splitlines()) < 200
+
+
+def test_every_module_stands_in_the_list_of_modules() -> None:
+    listed = re.findall(r"\[(\w+)\]\((\w+)\.py\)", (ROOT / "src" / "landmarks" / "README.md").read_text())
+    assert all(name == file for name, file in listed)
+    modules = {path.stem for path in (ROOT / "src" / "landmarks").glob("*.py")} - {"__init__"}
+    assert sorted(name for name, _ in listed) == sorted(modules)
