@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, Script
@@ -42,6 +43,7 @@ PLUMBING = {
 }
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+SEEDED = ("split", "sweep", "grid", "baseline", "cnn")
 
 
 def imported(script: Path) -> set[Path]:
@@ -89,13 +91,17 @@ def test_nothing_after_anonymize_depends_on_a_photo_that_was_not_examined() -> N
 
 @pytest.mark.parametrize("profile", sorted((ROOT / "profiles").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_profile_has_exactly_the_keys_of_params_yaml_and_values_of_their_types(profile: Path) -> None:
-    values = yaml.safe_load(profile.read_text())
-    assert {block: list(knobs) for block, knobs in values.items()} == {
-        block: list(knobs) for block, knobs in PARAMS.items()
-    }
-    for block, knobs in PARAMS.items():
-        for knob, value in knobs.items():
-            assert type(values[block][knob]) in {type(value), *((int, float) if type(value) in (int, float) else ())}
+    values, ours = (
+        pd.json_normalize(yaml.safe_load(path.read_text())).iloc[0] for path in (profile, ROOT / "params.yaml")
+    )
+    assert list(values.index) == list(ours.index)
+    for knob, value in ours.items():
+        assert type(values[knob]) in {type(value), *((int, float) if type(value) in (int, float) else ())}, knob
+
+
+def test_one_seed_rules_everything_that_draws_lots_but_the_choice_of_photos() -> None:
+    assert [stage for stage in STAGES if definition(stage)["cmd"].endswith("--seed ${seed}")] == list(SEEDED)
+    assert [block for block, knobs in PARAMS.items() if block != "seed" and "seed" in knobs] == ["sample"]
 
 
 def test_the_thesis_profile_holds_the_values_of_the_thesis() -> None:
@@ -127,7 +133,7 @@ def test_every_script_explains_itself_and_every_parameter_is_an_option_of_its_sc
 ) -> None:
     done = script(stage, "--help", COLUMNS="200", NO_COLOR="1", TERM="dumb")
     assert done.returncode == 0
-    for knob in PARAMS.get(stage, {}) if stage != "catalogue" else {}:
+    for knob in [*PARAMS.get(stage, {}), *(["seed"] if stage in SEEDED else [])] if stage != "catalogue" else []:
         assert f"--{knob.replace('_', '-')}" in done.stdout, knob
 
 
@@ -280,7 +286,8 @@ def test_the_plots_are_drawn(clone: Clone) -> None:
         "Accuracy by number of principal components",
     ):
         assert title in page
-    assert len(list((clone.folder / "drawn" / "static").iterdir())) == 13
+    pictures = [plot for plot in yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"] if isinstance(plot, str)]
+    assert len(list((clone.folder / "drawn" / "static").iterdir())) == len(pictures)
     shutil.rmtree(clone.folder / "drawn")
 
 
