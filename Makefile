@@ -3,7 +3,7 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro test fast lint plots pictures backbone lock clean
+.PHONY: help setup repro test fast lint sweep plots pictures backbone lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ lint: setup  ## check style and types
 	ruff check .
 	ruff format --check .
 	mypy
+
+sweep: setup  ## run the experiment with five seeds and three numbers of components (25 minutes): metrics/repeats.csv
+	python src/repeat.py metrics/repeats.csv docs/repeats.png --components 5 --components 20
 
 plots: setup  ## draw the plots into dvc_plots/index.html
 	dvc plots show

@@ -71,6 +71,8 @@ def test_a_module_says_its_size_and_what_is_no_vector_a_photo_is_refused(tmp_pat
     assert module.learnable == []
     with pytest.raises(InputError, match=r"has nothing to train; set cnn.recipe to frozen"):
         modules.Trunk(module, 1, statistics=False)
+    with pytest.raises(InputError, match=r"has no training mode; set cnn.recipe to frozen or two-phase"):
+        modules.load(anything, 64, (0, 1), training=True)
 
 
 @pytest.mark.slow

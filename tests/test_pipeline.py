@@ -9,14 +9,13 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, Script
+from conftest import ROOT, Script, fails_in_one_line
 
 STAGES = (
     "catalogue",
@@ -92,9 +91,10 @@ def test_nothing_after_anonymize_depends_on_a_photo_that_was_not_examined() -> N
 @pytest.mark.parametrize("profile", sorted((ROOT / "profiles").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_profile_has_exactly_the_keys_of_params_yaml_and_values_of_their_types(profile: Path) -> None:
     values, ours = (
-        pd.json_normalize(yaml.safe_load(path.read_text())).iloc[0] for path in (profile, ROOT / "params.yaml")
+        pd.json_normalize(yaml.safe_load(path.read_text())).iloc[0].to_dict()
+        for path in (profile, ROOT / "params.yaml")
     )
-    assert list(values.index) == list(ours.index)
+    assert list(values) == list(ours)
     for knob, value in ours.items():
         assert type(values[knob]) in {type(value), *((int, float) if type(value) in (int, float) else ())}, knob
 
@@ -292,15 +292,26 @@ def test_the_plots_are_drawn(clone: Clone) -> None:
 
 
 @pytest.mark.slow
-def test_queued_experiments_run(clone: Clone) -> None:
-    for n in (3, 5):
-        clone.dvc("exp", "run", "--queue", "-S", f"pca.n={n}")
-    clone.dvc("queue", "start")
-    end = time.monotonic() + 180
-    while "Queued" in (status := clone.dvc("queue", "status")) or "Running" in status:
-        assert time.monotonic() < end, status
-        time.sleep(1)
-    assert status.count("Success") == 2, status
+def test_the_experiment_is_repeated_with_other_seeds_and_components_and_only_what_is_missing_runs(clone: Clone) -> None:
+    command = (sys.executable, "src/repeat.py", "metrics/repeats.csv", "docs/repeats.png", "--seeds", "2")
+    clone.run(*command, "--components", "3")
+    rows = pd.read_csv(clone.folder / "metrics" / "repeats.csv")
+    assert set(zip(rows["seed"], rows["components"], strict=True)) == {(0, 3), (0, 6), (1, 3), (1, 6)}
+    committed = json.loads((clone.folder / "metrics" / "results.json").read_text())["models"]
+    own = rows[(rows["seed"] == 0) & (rows["components"] == 6)].set_index("model")
+    assert {model: own.loc[model, "test"] for model in own.index} == {
+        model: scores["test"]["top1"] for model, scores in committed.items()
+    }
+    assert (clone.folder / "docs" / "repeats.png").read_bytes().startswith(b"\x89PNG")
+    before = clone.dvc("queue", "status")
+    assert before.count("Success") == 3
+    clone.run(*command)
+    assert clone.dvc("queue", "status") == before
+    (clone.folder / "params.yaml").write_text((clone.folder / "params.yaml").read_text() + "# changed\n")
+    done = subprocess.run(command, cwd=clone.folder, capture_output=True, text=True, check=False)
+    fails_in_one_line(done, "params.yaml is not committed")
+    clone.git("checkout", "-q", "--", ".")
+    clone.git("clean", "-qfd", "metrics", "docs")
 
 
 @pytest.mark.slow

@@ -120,6 +120,10 @@ def _application(name: str, make: Any, size: int) -> Module:
 
 def _published(name: str, size: int, values: Values, training: bool) -> Module:
     layer = hub.KerasLayer(name, trainable=training)  # one that is not trainable ignores that it is in training
+    if training and not layer._has_training_argument:  # the layer would leave it out in silence
+        raise InputError(
+            f"cnn.module {name}: has no training mode; set cnn.recipe to frozen or two-phase in params.yaml"
+        )
     found = layer.resolved_object
     shapes = {
         tuple(spec.shape[1:3])
