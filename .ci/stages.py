@@ -43,9 +43,7 @@ def differences(before: Stages, after: Stages) -> dict[str, str]:
     for name in [*after, *(name for name in before if name not in after)]:
         if name not in before or name not in after:
             found[name] = "new" if name in after else "gone"
-        elif old_new := [
-            facet for facet, value in facets(after[name]).items() if value != facets(before[name])[facet]
-        ]:
+        elif old_new := [facet for facet, value in facets(after[name]).items() if value != facets(before[name])[facet]]:
             found[name] = ", ".join(old_new)
     return found
 
