@@ -171,6 +171,27 @@ def test_a_base_that_does_not_exist_is_an_error_of_one_line() -> None:
     assert "nosuch" in done.stderr
 
 
+def test_a_stage_is_new_or_gone_or_differs_in_its_command_code_inputs_or_outputs(tmp_path: Path) -> None:
+    def entry(n: int, code: str, photos: str) -> dict[str, Any]:
+        deps = [{"path": "src/split.py", "md5": code}, {"path": "data/images", "md5": photos}]
+        return {
+            "cmd": f"python src/split.py --n {n}",
+            "deps": deps,
+            "outs": [{"path": "data/split.csv", "md5": photos}],
+        }
+
+    def lock(**stages: dict[str, Any]) -> None:
+        (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
+
+    here = Clone(tmp_path)
+    here.git("init", "-q")
+    lock(gone=entry(1, "a", "a"), same=entry(1, "a", "a"), code=entry(1, "a", "a"), knob=entry(1, "a", "a"))
+    here.commit("before")
+    lock(same=entry(1, "a", "a"), code=entry(1, "b", "a"), knob=entry(2, "a", "b"), new=entry(1, "a", "a"))
+    table = here.run("python", str(ROOT / ".ci" / "stages.py"), "HEAD").splitlines()[2:]
+    assert table == ["| code | code |", "| knob | command, inputs, outputs |", "| new | new |", "| gone | gone |"]
+
+
 @pytest.mark.slow
 def test_new_rows_become_a_branch_with_their_comparison_and_no_new_rows_nothing(second: Clone, home: Path) -> None:
     second.run(".ci/fetch", str(home / "data"))
