@@ -223,7 +223,8 @@ def test_the_commands_of_the_documentation_do_what_stands_there(clone: Clone, se
     assert re.search(r"pca\.n +6 +15", one)
     assert "models.bayes." in one
     assert "models.plain.test.top1" not in one
-    assert several.count("Ran experiment") == 2
+    assert several.count("Reproducing experiment") == 2
+    assert len(re.findall(r"[0-9a-f]{7} \[[\w-]+\]", several)) == 3
     assert second.git("log", "--format=%s", "-1") == "15 components\n"
     assert second.git("tag").split() == ["landmarks#prod#1", "landmarks@v1.0.0"]
     assert any((second.folder.parent / "store").iterdir())
