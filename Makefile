@@ -1,9 +1,10 @@
 # make repro and make test set up all they need. `make help` lists the rest.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
+BASE ?= main
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro test fast lint sweep plots pictures backbone lock clean
+.PHONY: help setup repro test fast lint sweep plots compare pictures backbone lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -37,6 +38,9 @@ sweep: setup  ## run the experiment with five seeds and three numbers of compone
 
 plots: setup  ## draw the plots into dvc_plots/index.html
 	dvc plots show
+
+compare: setup  ## what the working tree changes against BASE=main, as a pull request shows it
+	@.ci/compare $(BASE)
 
 pictures: setup  ## copy the plots that the README shows into docs/
 	dvc repro

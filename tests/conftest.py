@@ -1,4 +1,4 @@
-"""Real parts for the tests: the stage scripts as commands, a rotten web host on loopback, photos of the made world."""
+"""Real parts for the tests: stage scripts as commands, a rotten web host on loopback, photos of the made world, a small clone."""
 
 from __future__ import annotations
 
@@ -104,6 +104,75 @@ def trained(script: Script, photos: Path, split: Path, tmp_path_factory: pytest.
     done = script("cnn", photos / "images", split, *out, "--module", "data/demo/backbone", "--epochs", 8)
     assert done.returncode == 0, done.stderr
     return folder / "model.json"
+
+
+SMALL = (  # the real pipeline, smaller
+    ("per_class: 60", "per_class: 12"), ("reserve: 30", "reserve: 12"), ("unknown: 60", "unknown: 6"), ("classes: 10", "classes: 3"), ("start: 10", "start: 2"),
+    ("stop: 200", "stop: 8"), ("folds: 5", "folds: 2"), ("n: 10", "n: 6"), ("epochs: 40", "epochs: 3"),
+    ("long_side: 400", "long_side: 200"), ("views: 8", "views: 1"), ("words: 64", "words: 8"), ("sample: 60000", "sample: 5000"),
+)  # fmt: skip
+
+
+class Clone:
+    """A clone, and DVC and git to run in it, as somebody called test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str, **environment: str) -> str:
+        """What the command printed; both outputs if it fails."""
+        who = {f"GIT_{role}_{what}": "test@localhost" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**os.environ, **who, **path, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done.stdout
+
+    def dvc(self, *arguments: str) -> str:
+        return self.run("dvc", *arguments)
+
+    def git(self, *arguments: str) -> str:
+        return self.run("git", *arguments)
+
+    def commit(self, message: str) -> None:
+        self.git("add", "-A")
+        self.git("commit", "-qm", message)
+
+
+def small_clone(folder: Path) -> Clone:
+    """The working tree with smaller parameters, on a branch main, before its first run."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    params = (folder / "params.yaml").read_text()
+    for before, after in SMALL:
+        assert before in params
+        params = params.replace(before, after)
+    (folder / "params.yaml").write_text(params)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    made = Clone(folder)
+    made.git("init", "-q", "-b", "main")
+    made.commit("small")
+    return made
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A small clone that ran the pipeline once. It is dear: a test leaves it as it was."""
+    made = small_clone(tmp_path_factory.mktemp("clone"))
+    made.dvc("repro")
+    made.commit("first run")
+    return made
 
 
 def turned(upright: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -15,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, Script, fails_in_one_line
+from conftest import ROOT, Clone, Script, fails_in_one_line, small_clone
 
 STAGES = (
     "catalogue",
@@ -187,65 +186,11 @@ DATA = {
     "reject",
     "export",
 }
-SMALL = (  # the real pipeline, smaller
-    ("per_class: 60", "per_class: 12"), ("reserve: 30", "reserve: 12"), ("unknown: 60", "unknown: 6"), ("classes: 10", "classes: 3"), ("start: 10", "start: 2"),
-    ("stop: 200", "stop: 8"), ("folds: 5", "folds: 2"), ("n: 10", "n: 6"), ("epochs: 40", "epochs: 3"),
-    ("long_side: 400", "long_side: 200"), ("views: 8", "views: 1"), ("words: 64", "words: 8"), ("sample: 60000", "sample: 5000"),
-)  # fmt: skip
-
-
-class Clone:
-    """A clone of the working tree with smaller parameters, and DVC to run in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        listed = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        for name in listed.stdout.splitlines():
-            if (ROOT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, folder / name)
-        params = (folder / "params.yaml").read_text()
-        for before, after in SMALL:
-            assert before in params
-            params = params.replace(before, after)
-        (folder / "params.yaml").write_text(params)
-        (folder / "dvc.lock").unlink(missing_ok=True)
-        self.git("init", "-q")
-        self.commit("small")
-
-    def run(self, *command: str) -> str:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(
-            command, cwd=self.folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        return done.stdout
-
-    def dvc(self, *arguments: str) -> str:
-        return self.run("dvc", *arguments)
-
-    def git(self, *arguments: str) -> str:
-        return self.run("git", "-c", "user.name=test", "-c", "user.email=test@localhost", *arguments)
-
-    def commit(self, message: str) -> None:
-        self.git("add", "-A")
-        self.git("commit", "-qm", message)
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A small clone that ran the pipeline once."""
-    made = Clone(tmp_path_factory.mktemp("clone"))
-    made.dvc("repro")
-    made.commit("first run")
-    return made
 
 
 @pytest.mark.slow
 def test_two_clones_make_the_same_lock_to_the_byte(clone: Clone, tmp_path: Path) -> None:
-    second = Clone(tmp_path)
+    second = small_clone(tmp_path)
     second.dvc("repro")
     assert (second.folder / "dvc.lock").read_bytes() == (clone.folder / "dvc.lock").read_bytes()
     assert (second.folder / "metrics" / "results.json").read_bytes() == (
