@@ -4,7 +4,7 @@ PYTHON ?= python3
 BASE ?= main
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro test fast lint sweep plots compare pictures backbone lock clean
+.PHONY: help setup repro test fast guard lint sweep plots compare pictures backbone lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ test: lint  ## check style and types, then run all tests
 
 fast: setup  ## run the tests that need neither DVC nor training
 	pytest -m "not slow"
+
+guard: setup  ## after make repro: is the data sound, do the models do what they claim
+	pytest tests/guards
 
 lint: setup  ## check style and types
 	ruff check .

@@ -12,7 +12,7 @@ import typer
 import stage
 from landmarks import detectors, faces, figures, gate, tables, world
 from landmarks.errors import InputError
-from landmarks.files import write_json
+from landmarks.files import entries, write_json
 
 SETTINGS = gate.Settings()
 SIZES = list(SETTINGS.sizes)
@@ -109,12 +109,15 @@ def main(
         "quarantined": len(refused),
     }
     write_json(audit, {**identity, **counts, "photos": passed})
+    examined = {entry["id"] for entry in entries(journal) if "id" in entry}.intersection(passed)
     journal.unlink()
     figures.least_certain(sheet, anonymous, passed)
     if example and figure:
         hide = partial(faces.obscure, method=method, margin=margin, cells=cells, shape=shape)
         figures.before_and_after(figure, world.portraits(**world.describe(example)), settings.first, hide)
-    if not listing:
+    if listing:
+        print(f"anonymize: {len(examined) + len(refused)} of {len(originals)} photos examined, the others as before")
+    else:
         _tell({"photos": len(originals), "passed": len(passed), **counts}, anonymous)
 
 

@@ -12,7 +12,7 @@ import typer
 import stage
 from landmarks import contracts, fetching, hosts, sources, tables
 from landmarks.errors import InputError
-from landmarks.files import write_json
+from landmarks.files import entries, write_json
 
 COLUMNS = [field.name for field in dataclasses.fields(fetching.Answer)]
 TYPES = {name: type(getattr(fetching.Answer("", "", ""), name)) for name in COLUMNS}
@@ -88,6 +88,8 @@ def main(
     fine_ones = [(a.id, a.landmark_id, a.sha256) for a in answers if a.status == "ok"]
     tables.write(photos, pd.DataFrame(fine_ones, columns=["id", "landmark_id", "sha256"]))
     write_json(counts, _count(answers, wanted=int((rows["reserve"] == "0").sum())))
+    asked = sum("id" in entry for entry in entries(journal))
+    print(f"download: {asked} of {len(answers)} addresses asked, of the others the answer is known")
     fetching.close(journal, settings)
     _advise(answers)
 

@@ -9,8 +9,8 @@ import numpy as np
 import typer
 
 import stage
-from landmarks import contracts, descriptors, features, figures, matching, photos, tables, work
-from landmarks.files import write_json
+from landmarks import contracts, descriptors, features, figures, matching, photos, reuse, tables, work
+from landmarks.files import sha256, write_json
 
 FEW = 32  # keypoints that the thesis laid end to end: with fewer, its row ends in zeros
 CANDIDATES = 8  # photos among which the figure looks for two that show the same
@@ -36,15 +36,26 @@ def main(
         descriptors.Protocol, typer.Option(help="joint; upright; or thesis: detect, keep the strongest, then describe")
     ] = "joint",
 ) -> None:
-    """Detect keypoints, keep the strongest by response and their descriptors."""
+    """Detect keypoints, keep the strongest by response and their descriptors.
+
+    A photo described before, to the byte, under the same settings and by the same code, is not described again.
+    """
     settings = descriptors.Settings(detector, count, long_side, protocol)
     landmarks = tables.read(listing, ["id", "landmark_id"]).set_index("id")["landmark_id"]
     there = photos.listed(anonymous, landmarks.index)
     ids = [
         photo for photo in there if landmarks[photo] != contracts.UNKNOWN
     ]  # no classical model is asked of the others
-    row = partial(_row, folder=anonymous, landmarks=dict(landmarks[ids]), settings=settings)
-    features.write(described, settings, work.sound(work.each(row, ids, f"keypoints {detector} {protocol}")))
+    hashes = {photo: sha256(anonymous / f"{photo}.jpg") for photo in ids}
+    made_by = reuse.identity(settings, Path(__file__))
+    known = reuse.earlier(described, made_by, hashes)
+    known = {photo: row._replace(landmark=landmarks[photo]) for photo, row in known.items()}
+    fresh = [photo for photo in ids if photo not in known]
+    row = partial(_row, folder=anonymous, landmarks=dict(landmarks[fresh]), settings=settings)
+    rows = work.sound(work.each(row, fresh, f"keypoints {detector} {protocol}"))  # in the order of ids, like fresh
+    features.write(described, settings, (known.get(photo) or next(rows) for photo in ids))
+    reuse.note(described, made_by, hashes)
+    print(f"keypoints: {len(fresh)} of {len(ids)} photos described, the others as before")
     made = features.read(described)
     few = np.minimum(made.found, count)
     write_json(counts, {

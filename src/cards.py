@@ -1,0 +1,85 @@
+"""Tell what the model and its data are."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+import stage
+from landmarks import cards, catalogues, tables
+from landmarks.errors import InputError
+from landmarks.files import read_json, whole
+
+MADE = "demo://"  # photos that nobody took
+AUTHOR, LICENSE = "made by the code of this repository", "none: no third party has rights in it"
+
+
+def main(
+    results: Annotated[Path, typer.Argument(help="JSON of the evaluate stage")],
+    sample: Annotated[Path, typer.Argument(help="CSV of the sample stage: where each photo is from")],
+    split: Annotated[Path, typer.Argument(help="CSV of the split stage")],
+    unknown: Annotated[Path, typer.Argument(help="CSV of the split stage: photos of other landmarks")],
+    audit: Annotated[Path, typer.Argument(help="JSON of the anonymize stage")],
+    model: Annotated[Path, typer.Argument(help="JSON of the cnn stage")],
+    table: Annotated[
+        Path, typer.Argument(help="CSV to write: author, licence and title of each photo used, as far as known")
+    ],
+    model_card: Annotated[Path, typer.Argument(help="Markdown to write")],
+    dataset_card: Annotated[Path, typer.Argument(help="Markdown to write")],
+    attribution: Annotated[
+        str,
+        typer.Option(
+            help="CSV file or http(s) URL with the columns id, url, author, license, title; a world .yaml: none"
+        ),
+    ] = "",
+    title: Annotated[str, typer.Option(help="What the photos are of")] = "",
+) -> None:
+    """Write the model card and the data set card, every number from the results; and who took which photo.
+
+    Photos of Google Landmarks are under Creative Commons licences that ask for author and licence to be named: give its
+    train_attribution.csv. Photos without a row there are counted in the card, and the first is named.
+    """
+    parts = tables.read_split(split)
+    used = [*parts.index, *tables.read(unknown, ["id"])["id"]]
+    urls = tables.read(sample, ["id", "url"]).set_index("id")["url"]
+    if strangers := set(used).difference(urls.index):
+        raise InputError(f"{sample}: lacks the photo {min(strangers)!r} of the split; run: dvc repro")
+    credits = _credits(attribution, urls[used])
+    missing = [photo for photo in used if photo not in credits.index]
+    if missing:
+        print(
+            f"cards: {len(missing)} of {len(used)} photos have no attribution, the first {missing[0]}", file=sys.stderr
+        )
+    tables.write(table, credits.sort_index().reset_index())
+    scores = read_json(results, "evaluate")
+    trained = read_json(model, "cnn")
+    values: dict[str, Any] = {
+        **scores, "title": title, "labels": trained["labels"], "recipe": trained["recipe"],
+        "temperature": trained["temperature"], "audit": read_json(audit, "anonymize"), "used": len(used),
+        "missing": missing, "made": bool(urls[used].str.startswith(MADE).all()), "network": model.stem,
+        "licenses": sorted(credits["license"].value_counts().items(), key=lambda row: (-row[1], row[0])),
+        "size": cards.size_category(len(used)), "table": str(table),
+    }  # fmt: skip
+    for card in (model_card, dataset_card):
+        with whole(card) as partial:
+            partial.write_text(cards.render(card.name, values))
+
+
+def _credits(source: str, urls: "pd.Series[str]") -> pd.DataFrame:
+    """Url, author, licence and title by id: from the table, or our own where the photo was made."""
+    made = urls[urls.str.startswith(MADE)]
+    own = pd.DataFrame({"url": made, "author": AUTHOR, "license": LICENSE, "title": ""}, index=made.index)
+    if not source or source.endswith((".yaml", ".yml")):
+        return own
+    try:
+        with catalogues.local(source) as path:
+            given = cards.attributions(path, urls.index)
+    except InputError as error:
+        raise InputError(str(error).replace("catalogue.source", "cards.attribution")) from None
+    return pd.concat([given, own.drop(given.index, errors="ignore")]).rename_axis("id")
+
+
+if __name__ == "__main__":
+    stage.run(main)

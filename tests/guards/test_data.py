@@ -1,0 +1,106 @@
+"""Guards on the data that the models learnt from and were tested on: `make guard` after `dvc repro`.
+
+They read the tree in which pytest is started and go by the files alone, not by what the stages say of themselves.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from landmarks import contracts, features, files, photos, splits, tables, work
+
+# In the made world a photo uploaded twice differs in 0 to 42 of 256 bits (42: a mosaic covers a corner of one of the two),
+# two views of a place in 80 or more. Stricter than split.duplicate_bits, so that it sees what that lets through.
+NEAR = 48
+# The commonest landmark of a part against its rarest: at 1.5 always naming it is right in 0.14 of ten landmarks, not 0.10.
+# Rounding, groups that are never torn and photos in quarantine move one or two photos of the least part's eight.
+IMBALANCE = 1.5
+
+
+@pytest.fixture(scope="module")
+def split() -> pd.DataFrame:
+    """Landmark and part of each photo of a known place."""
+    return tables.read_split(Path("data/split.csv"))
+
+
+@pytest.fixture(scope="module")
+def strangers() -> list[str]:
+    """Photos of unknown places."""
+    return list(tables.read(Path("data/unknown.csv"), ["id"])["id"])
+
+
+@pytest.fixture(scope="module")
+def catalogue(split: pd.DataFrame, strangers: list[str]) -> pd.Series:
+    """The landmark of each photo, as the cleaned catalogue has it."""
+    wanted = [("id", "in", [*split.index, *strangers])]
+    rows = pd.read_parquet("data/clean.parquet", columns=["id", "landmark_id"], filters=wanted)
+    return rows.set_index("id")["landmark_id"].astype(str)
+
+
+@pytest.mark.parametrize("table", ["photos", "split", "unknown"])
+def test_no_id_stands_twice(table: str) -> None:
+    path = Path(f"data/{table}.csv")
+    tables.check_ids(path, tables.read(path, ["id"]))
+
+
+def test_every_photo_has_the_landmark_that_the_catalogue_gives_it(split: pd.DataFrame, catalogue: pd.Series) -> None:
+    other = split["landmark_id"] != catalogue.reindex(split.index)
+    assert not other.any(), f"{other.idxmax()}: another landmark in data/split.csv than in data/clean.parquet"
+
+
+def test_unknown_places_are_never_among_the_known(
+    split: pd.DataFrame, strangers: list[str], catalogue: pd.Series
+) -> None:
+    assert not set(strangers) & set(split.index)
+    known = catalogue.reindex(strangers).isin(split["landmark_id"])
+    assert not known.any(), f"{known.idxmax()} in data/unknown.csv shows a landmark that is taught"
+
+
+@pytest.mark.parametrize("part", contracts.PARTS)
+def test_every_part_shows_every_landmark_about_equally_often(split: pd.DataFrame, part: str) -> None:
+    counts = split.loc[split["split"] == part, "landmark_id"].value_counts()
+    assert set(counts.index) == set(split["landmark_id"]), f"{part} lacks a landmark"
+    assert counts.max() <= IMBALANCE * counts.min(), f"{part}: {counts.to_dict()}"
+
+
+def test_no_near_duplicate_lies_on_two_sides(split: pd.DataFrame, strangers: list[str]) -> None:
+    """The places that nobody taught are a side of their own."""
+    sides = pd.concat([split["split"], pd.Series(contracts.UNKNOWN, strangers)])
+    hashes = np.array(list(work.sound(work.each(_hash, list(sides.index), "guard"))))
+    groups = splits.near_duplicates(hashes, NEAR)
+    for _, group in sides.groupby(groups):
+        assert group.nunique() == 1, f"near-duplicates on two sides: {group.to_dict()}; raise split.duplicate_bits"
+
+
+def _hash(photo: str) -> NDArray[np.bool_]:
+    return photos.perceptual_hash(photos.read(Path("data/anonymous") / f"{photo}.jpg", long_side=256))
+
+
+def test_every_photo_used_was_let_pass_by_anonymize(split: pd.DataFrame, strangers: list[str]) -> None:
+    """To the byte: what lies there is what the gate wrote, made of the original that was fetched."""
+    passed = files.read_json(Path("data/faces.json"), "anonymize")["photos"]
+    fetched = tables.read(Path("data/photos.csv"), ["id", "sha256"]).set_index("id")["sha256"]
+    refused = set(tables.read(Path("data/quarantine.csv"), ["id"])["id"])
+    there = {path.stem: path for path in sorted(Path("data/anonymous").iterdir())}
+    faults = [f"{photo}: in the split and not in data/anonymous" for photo in {*split.index, *strangers} - set(there)]
+    for photo, path in there.items():
+        if photo not in passed:
+            faults.append(f"{path}: nobody examined it")
+        elif photo in refused:
+            faults.append(f"{path}: in quarantine")
+        elif passed[photo]["sha256"] != files.sha256(path):
+            faults.append(f"{path}: not what the gate wrote")
+        elif passed[photo]["source"] != fetched.get(photo):
+            faults.append(f"{path}: made of another original than was fetched")
+    assert not faults, "\n".join(faults)
+
+
+def test_what_the_classical_models_saw_are_the_photos_of_the_split() -> None:
+    described = sorted(Path("data/keypoints").glob("*.arrow"))
+    assert described
+    for path in described:
+        found = features.read(path)
+        tables.read_split(Path("data/split.csv"), list(map(str, found.ids)), found.landmarks)
