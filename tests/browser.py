@@ -53,7 +53,9 @@ class Page:
 
     def open(self, path: Path, width: int, height: int) -> None:
         """Load a file in a window of ``width`` by ``height`` CSS pixels and wait until it is there."""
-        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self.ask(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
         self.messages.clear()
         self.ask("Page.navigate", url=path.as_uri())
         while not any(message.get("method") == "Page.loadEventFired" for message in self.messages):

@@ -35,6 +35,7 @@ STAGES = (
     "explain",
     "export",
     "evaluate",
+    "report",
 )
 PLUMBING = {
     f"src/{name}.py"
@@ -265,6 +266,7 @@ def test_one_changed_parameter_runs_what_depends_on_it_and_shows_in_the_comparis
         "baseline@bayes",
         "baseline@bayes_orb",
         "evaluate",
+        "report",
     ]
     table = clone.dvc("metrics", "diff", "--md", "--precision", "3")
     assert "models.bayes.test.top1" in table or "models.bayes.train.top1" in table

@@ -49,11 +49,11 @@ def intervals(scores: Mapping[str, tuple[float, float, float]], chance: float, a
         axes.annotate(
             f"{value:.2f}", (value, place), (0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=7
         )
-    axes.axvline(chance, color="#555555", linewidth=0.8, linestyle="--", label=chance_label)
+    axes.axvline(chance, color="#555555", linewidth=0.8, linestyle="--")
+    axes.annotate(chance_label, (chance, -1), (3, 0), textcoords="offset points", va="top", fontsize=8, color="#444444")
     axes.set_yticks(range(len(scores)), [label[:16].replace("$", r"\$") for label in scores], fontsize=8)
-    axes.set(xlim=(0, 1.04), ylim=(len(scores) - 0.5, -0.8))
+    axes.set(xlim=(0, 1.04), ylim=(len(scores) - 0.5, -1))
     axes.set_xlabel(across, fontsize=9)
-    axes.legend(fontsize=8, frameon=False, loc="lower left" if chance > 0.5 else "lower right")
     return _svg(figure)
 
 

@@ -88,6 +88,12 @@ def size(count: int) -> str:
     return f"{count} B"
 
 
+def _spans(numbers: list[int]) -> str:
+    """``4, 5`` or ``15–20``: how figures are cited."""
+    whole_range = list(range(numbers[0], numbers[-1] + 1)) == numbers
+    return f"{numbers[0]}–{numbers[-1]}" if whole_range and len(numbers) > 2 else ", ".join(map(str, numbers))
+
+
 def _probability(value: float | None) -> str:
     if value is None:
         return ""
@@ -153,11 +159,13 @@ def write(path: Path, folder: Path, words: Words, facts: Mapping[str, Any]) -> N
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters.update(number=number, size=size, probability=_probability, marked=_marked)
+    env.filters.update(number=number, size=size, probability=_probability, marked=_marked, spans=_spans)
     try:
         page = env.get_template("report.html").render(facts, words=words)
     except jinja2.UndefinedError as error:
-        raise InputError(f"{folder}/report.html: a result is missing: {error.message}; run: dvc repro evaluate") from None
+        raise InputError(
+            f"{folder}/report.html: a result is missing: {error.message}; run: dvc repro evaluate"
+        ) from None
     except jinja2.TemplateNotFound as error:
         raise InputError(f"{folder}/{error.name}: no such file; git checkout {folder.name}") from None
     except jinja2.TemplateSyntaxError as error:

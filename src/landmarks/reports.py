@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,16 +25,22 @@ SIDE = 320  # pixels of the longer side of an example photo
 DETECTORS = ("kaze", "orb", "akaze", "sift", "upright")
 SWEPT = ("train", "validation", "all_train", "test")
 JUDGED = (("confusion", ""), ("confusion", "-shares"), ("classes", ""))
+NETWORKS = ("plain", "augmented")
+CONFUSED = ("bayes", "plain")  # of which the thesis shows the matrix
+SCORES = ("top1", "top1_low", "top1_high", "macro_f1")
 PLOTS = ("faces", "detections", "explain", "mistakes", "reliability", "rejection", "retrieval")
 
 
 class Inputs:
-    """The files that are read: ``inputs(path)`` is the path, and remembered."""
+    """The files that a report is made from."""
 
     def __init__(self) -> None:
         self.paths: dict[Path, None] = {}
 
     def __call__(self, path: Path) -> Path:
+        """Remember ``path`` and hand it back. Raises ``InputError`` if there is none."""
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; run the stage that makes it: dvc repro")
         self.paths[path] = None
         return path
 
@@ -41,8 +48,6 @@ class Inputs:
         """Name, bytes and MD5 of each, as dvc.lock records them, sorted by name."""
         found = []
         for path in sorted(self.paths):
-            if not path.is_file():
-                raise InputError(f"{path}: no such file; run: dvc repro")
             content = path.read_bytes()
             found.append((path.as_posix(), len(content), hashlib.md5(content, usedforsecurity=False).hexdigest()))
         return found
@@ -71,7 +76,12 @@ def catalogue(path: Path) -> dict[str, Any]:
     return {
         "rows": list(zip(ends, (list(row.values()) for row in table.take(ends).to_pylist()), strict=True)),
         "columns": list(catalogues.COLUMNS),
-        "shape": {"rows": len(table), "columns": table.num_columns, "bytes": path.stat().st_size, "distinct": len(counts)},
+        "shape": {
+            "rows": len(table),
+            "columns": table.num_columns,
+            "bytes": path.stat().st_size,
+            "distinct": len(counts),
+        },
         "commonest": counts[:ENDS],
         "rarest": counts[ENDS:][-ENDS:],
     }
@@ -115,20 +125,24 @@ def descriptors(path: Path, keypoints: int) -> dict[str, Any]:
     return {
         "shape": (len(found.ids), rows.shape[1] + 1),
         "columns": kept,
-        "rows": [(row, values[kept].tolist(), str(found.landmarks[row])) for row, values in zip(ends, rows, strict=True)],
+        "rows": [
+            (row, values[kept].tolist(), str(found.landmarks[row])) for row, values in zip(ends, rows, strict=True)
+        ],
     }
 
 
 def numbers(path: Path, columns: Sequence[str], texts: Sequence[str] = ()) -> pd.DataFrame:
-    """A CSV file of numbers, and of ``texts``. Raises ``InputError`` if a cell holds none."""
+    """A CSV file of numbers, and of ``texts``. Raises ``InputError`` if it has no rows or a cell holds no number."""
     table = tables.read(path, [*texts, *columns])
     if table.empty:
-        raise InputError(f"{path}: a header and no rows; run: dvc repro --force")
+        raise InputError(f"{path}: a header and no rows; run the stage that makes it: dvc repro --force")
     for column in columns:
-        values = pd.to_numeric(table[column].replace("", "nan"), errors="coerce")
-        if (wrong := values.isna() & ~table[column].isin(["", "nan"])).any():
-            row = int(wrong.to_numpy().argmax())
-            raise InputError(f"{path}: row {row + 2}: {column} {table[column].iloc[row]!r} is no number; run: dvc repro")
+        values = pd.to_numeric(table[column], errors="coerce")
+        if (wrong := values.isna().to_numpy()).any():
+            row = int(wrong.argmax())
+            raise InputError(
+                f"{path}: row {row + 2}: {column} {table[column].iloc[row]!r} is no number; run: dvc repro --force"
+            )
         table[column] = values
     return table
 
@@ -138,8 +152,8 @@ def grid(path: Path) -> dict[str, Any]:
     table = numbers(path, ["validation"], ["features", "encoding", "kind"])
     kinds = list(dict.fromkeys(table["kind"]))
     rows: dict[tuple[str, str], dict[str, float]] = {}
-    for row in table.itertuples():
-        rows.setdefault((str(row.features), str(row.encoding)), {})[str(row.kind)] = float(row.validation)
+    for row in table.to_dict("records"):
+        rows.setdefault((row["features"], row["encoding"]), {})[row["kind"]] = row["validation"]
     cells = [(*name, [_cell(scores.get(kind)) for kind in kinds]) for name, scores in rows.items()]
     return {"kinds": kinds, "rows": cells, "best": float(table["validation"].max())}
 
@@ -152,7 +166,9 @@ def confusion(path: Path) -> dict[str, Any]:
     """The confusion matrix of a model, in counts and in shares of each row (the thesis' figures 25, 26, 32, 33)."""
     table = tables.read(path, ["actual", "predicted"])
     labels = sorted({*table["actual"], *table["predicted"]}, key=contracts.natural)
-    counts = pd.crosstab(table["actual"], table["predicted"]).reindex(index=labels, columns=labels, fill_value=0).to_numpy()
+    counts = (
+        pd.crosstab(table["actual"], table["predicted"]).reindex(index=labels, columns=labels, fill_value=0).to_numpy()
+    )
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     rows = [
         (label, [(int(count), *_cell(float(share))) for count, share in zip(*row, strict=True)])
@@ -161,16 +177,18 @@ def confusion(path: Path) -> dict[str, Any]:
     return {"labels": labels, "rows": rows}
 
 
-def network(folder: Path, history: Path, name: str, inputs: Inputs, per_class: Any) -> dict[str, Any]:
+def network(folder: Path, history: Path, name: str, inputs: Inputs, scored: dict[str, Any]) -> dict[str, Any]:
     """Recipe, layers and training of a network (the thesis' figures 13, 14, 28 and 29), and its recall by class."""
-    recipe = read_json(inputs(folder / f"{name}.json"), "cnn")
+    described = inputs(folder / f"{name}.json")
+    recipe = read_json(described, "cnn")
+    _require(described, recipe, ["recipe.module"], "dvc repro --force cnn")
     layers = _layers(inputs(folder / f"{name}.weights.h5"))
     columns = ["epoch", "loss", "accuracy", "validation_loss", "validation_accuracy"]
     epochs = numbers(inputs(history), columns, ["phase"])
-    recalls = [row["recall"] for row in (per_class or {}).values()]
+    recalls = [row["recall"] for row in scored.get("per_class", {}).values()]
     rows = [{**row, "epoch": int(row["epoch"])} for row in epochs.to_dict("records")]
     return {
-        "recipe": _flat(recipe.get("recipe", {}), ""),
+        "recipe": _flat(recipe["recipe"], ""),
         "layers": layers,
         "total": sum(count for _, _, count in layers),
         "history": rows,
@@ -181,22 +199,20 @@ def network(folder: Path, history: Path, name: str, inputs: Inputs, per_class: A
 
 
 def _layers(path: Path) -> list[tuple[str, str, int]]:
-    """Name, shape (of a layer with one table of weights) and numbers of each layer in a weights file."""
-    found: dict[str, list[tuple[int, ...]]] = {}
+    """Name, shape of the weights (of a layer that has no other), and numbers of each layer in a weights file."""
+    shapes: dict[str, list[tuple[int, ...]]] = {}
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            shapes.setdefault(name.split("/")[0], []).append(item.shape)
+
     try:
         with h5py.File(path) as file:
-            file["layers"].visititems(
-                lambda name, item: (
-                    found.setdefault(name.split("/")[0], []).append(item.shape) if hasattr(item, "shape") else None
-                )
-            )
+            file["layers"].visititems(note)
     except (OSError, KeyError) as error:
         raise InputError(f"{path}: not a weights file ({error}); run: dvc repro --force cnn") from None
-    return [
-        (name, " × ".join(map(str, max(shapes, key=len))) if len(shapes) <= 2 else "", sum(map(int, map(np.prod, shapes))))
-        for name, shapes in found.items()
-        if shapes
-    ]
+    dense = {name: " × ".join(map(str, found[0])) for name, found in shapes.items() if len(found) == 2}  # and a bias
+    return [(name, dense.get(name, ""), sum(map(math.prod, found))) for name, found in shapes.items()]
 
 
 def _flat(values: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -213,7 +229,9 @@ def best(models: dict[str, Any], among: Iterable[str]) -> str | None:
     return max(known, key=lambda name: models[name]["validation"]["top1"], default=None)
 
 
-def comparison(thesis: dict[str, Any], facts: dict[str, Any], differing: Iterable[tuple[str, Any, Any]]) -> list[dict[str, Any]]:
+def comparison(
+    thesis: dict[str, Any], facts: dict[str, Any], differing: Iterable[tuple[str, Any, Any]]
+) -> list[dict[str, Any]]:
     """Each value of the thesis, ours by the nearest recipe (and whether its parameters differ), and the best of ours."""
     blocks = {name.split(".")[0] for name, _, _ in differing}
     rows = []
@@ -241,10 +259,9 @@ def index(thesis: dict[str, Any], evaluated: Iterable[str]) -> list[tuple[int, s
 
 
 def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Name, the thesis' value and ours of every parameter that differs, but those of the report itself."""
-    here, there = _flat(ours, ""), _flat(theirs, "")
-    names = sorted(name for name in here if not name.startswith(("report.", "evaluate.")))
-    return [(name, there.get(name), here[name]) for name in names if there.get(name) != here[name]]
+    """Name, the thesis' value and ours of every parameter that differs, but those that word and order the results."""
+    names = [name for name in ours if not name.startswith(("report.", "evaluate."))]
+    return [(name, theirs.get(name), ours[name]) for name in names if theirs.get(name) != ours[name]]
 
 
 def pins(path: Path) -> list[tuple[str, str]]:
@@ -271,57 +288,104 @@ def gather(
         thesis: the thesis' values and figures.
     """
     inputs = Inputs()
-    scored = read_json(inputs(results), "evaluate")
-    parameters = pages.read_yaml(inputs(params))
-    tested, data_counts = scored.get("models"), scored.get("data")
-    if not tested or not data_counts:
-        raise InputError(f"{results}: no models or no data in it; run: dvc repro --force evaluate")
-    split = tables.read_split(inputs(data / "split.csv"))
-    audit = read_json(inputs(data / "faces.json"), "anonymize")
-    networks = {
-        name: network(models, plots / "history" / f"{name}.csv", name, inputs, tested.get(name, {}).get("per_class"))
-        for name in ("plain", "augmented")
-    }
-    photos_kept = sorted((data / "anonymous").glob("*.jpg"))
-    unlike = differing(parameters, pages.read_yaml(inputs(profile)))
+    scored = _complete(results, read_json(inputs(results), "evaluate"))
     facts: dict[str, Any] = {
-        "title": parameters["evaluate"]["title"],
-        "made_world": str(parameters["catalogue"]["source"]).endswith((".yaml", ".yml")),
-        "parameters": parameters,
-        "settings": sorted(_flat(parameters, "").items()),
-        "seeds": sorted((name, value) for name, value in _flat(parameters, "").items() if name.endswith(".seed")),
-        "models": tested,
-        "data": data_counts,
-        "failed": sum(data_counts["download"]["failed"].values()),
-        "catalogue": catalogue(inputs(data / "catalogue.csv")),
-        "commonest": commonest(inputs(data / "clean.parquet"), parameters["sample"]["classes"]),
-        "parts": parts(split),
-        "examples": examples(split, audit["photos"], data / "anonymous"),
-        "anonymous": {"count": len(photos_kept), "bytes": sum(path.stat().st_size for path in photos_kept)},
-        "descriptors": descriptors(inputs(data / "keypoints" / "kaze.arrow"), parameters["encoding"]["keypoints"]),
-        "described": {name: inputs(data / "keypoints" / f"{name}.arrow").stat().st_size for name in DETECTORS},
-        "sweep": [{**row, "components": int(row["components"])} for row in numbers(inputs(plots / "sweep.csv"), ["components", *SWEPT]).to_dict("records")],
-        "grid": grid(inputs(plots / "grid.csv")),
-        "confusion": {name: confusion(inputs(plots / "confusion" / f"{name}.csv")) for name in ("bayes", "plain") if name in tested},
-        "networks": networks,
-        "pictures": {name: pages.plot(inputs(plots / f"{name}.png")) for name in PLOTS},
-        "points": {name: pages.plot(inputs(plots / "keypoints" / f"{name}.png")) for name in ("orb", "kaze")},
-        "keypoint_models": [name for name in tested if (models / f"{name}.skops").exists()],
+        **scored,
+        **_settings(params, inputs(profile)),
+        "failed": sum(scored["data"]["download"]["failed"].values()),
         "packages": pins(inputs(lock)),
-        "differing": unlike,
         "thesis": pages.read_yaml(thesis),
-    }  # fmt: skip
-    sizes = [inputs(path) for path in sorted([*models.glob("*.skops"), *models.glob("*.h5")])]
-    facts["sizes"] = [(path.name, path.stat().st_size) for path in sizes]
+    }
+    facts |= _of_data(data, facts["parameters"], inputs)
+    facts |= _of_models(models, plots, scored["models"], inputs)
+    facts |= _of_plots(plots, scored["models"], inputs)
     facts["index"] = index(facts["thesis"], facts["confusion"])
-    facts["comparison"] = comparison(facts["thesis"], facts, unlike)
+    facts["comparison"] = comparison(facts["thesis"], facts, facts["differing"])
     facts["inputs"] = inputs.listed()
     return facts
 
 
+def _complete(path: Path, scored: Any) -> dict[str, Any]:
+    """The results, once they have what is read here; what the page shows beyond that, ``pages.write`` misses by itself."""
+    names = ["models", "data.download.failed", "data.split.landmarks"]
+    found = _dotted(scored, "models")
+    for model in found if isinstance(found, dict) else ():
+        names += [f"models.{model}.{part}.{score}" for part in ("validation", "test") for score in SCORES]
+    _require(path, scored, names, "dvc repro --force evaluate")
+    return {"models": scored["models"], "data": scored["data"]}
+
+
+def _require(path: Path, found: Any, names: Iterable[str], command: str) -> None:
+    for name in names:
+        if not (value := _dotted(found, name)) and value not in (0, {}):
+            raise InputError(f"{path}: no {name} in it; run: {command}")
+
+
+def _settings(params: Path, profile: Path) -> dict[str, Any]:
+    """The parameters, and how they differ from the thesis'; whom to write to is nobody else's business."""
+    parameters = pages.read_yaml(params)
+    needed = ("evaluate.title", "catalogue.source", "sample.classes", "encoding.keypoints")
+    _require(params, parameters, needed, "git checkout params.yaml")
+    flat = sorted((name, value) for name, value in _flat(parameters, "").items() if name != "download.contact")
+    return {
+        "title": parameters["evaluate"]["title"],
+        "made_world": str(parameters["catalogue"]["source"]).endswith((".yaml", ".yml")),
+        "parameters": parameters,
+        "settings": flat,
+        "seeds": [(name, value) for name, value in flat if name.endswith(".seed")],
+        "differing": differing(dict(flat), _flat(pages.read_yaml(profile), "")),
+    }
+
+
+def _of_data(data: Path, parameters: dict[str, Any], inputs: Inputs) -> dict[str, Any]:
+    split = tables.read_split(inputs(data / "split.csv"))
+    audit = inputs(data / "faces.json")
+    examined = read_json(audit, "anonymize")
+    _require(audit, examined, ["photos"], "dvc repro --force anonymize")
+    kept = sorted((data / "anonymous").glob("*.jpg"))
+    keypoints = {name: inputs(data / "keypoints" / f"{name}.arrow") for name in DETECTORS}
+    return {
+        "catalogue": catalogue(inputs(data / "catalogue.csv")),
+        "commonest": commonest(inputs(data / "clean.parquet"), parameters["sample"]["classes"]),
+        "parts": parts(split),
+        "examples": examples(split, examined["photos"], data / "anonymous"),
+        "anonymous": {"count": len(kept), "bytes": sum(path.stat().st_size for path in kept)},
+        "descriptors": descriptors(keypoints["kaze"], parameters["encoding"]["keypoints"]),
+        "described": {name: path.stat().st_size for name, path in keypoints.items()},
+    }
+
+
+def _of_models(models: Path, plots: Path, scored: dict[str, Any], inputs: Inputs) -> dict[str, Any]:
+    keypoint_models = [name for name in scored if (models / f"{name}.skops").exists()]
+    files = [inputs(models / f"{name}.skops") for name in keypoint_models]
+    histories = {name: plots / "history" / f"{name}.csv" for name in NETWORKS}
+    networks = {name: network(models, histories[name], name, inputs, scored.get(name, {})) for name in NETWORKS}
+    files += [models / f"{name}.weights.h5" for name in NETWORKS]
+    return {
+        "keypoint_models": keypoint_models,
+        "networks": networks,
+        "sizes": [(path.name, path.stat().st_size) for path in files],
+    }
+
+
+def _of_plots(plots: Path, scored: dict[str, Any], inputs: Inputs) -> dict[str, Any]:
+    sweep = numbers(inputs(plots / "sweep.csv"), ["components", *SWEPT]).to_dict("records")
+    confused = [name for name in CONFUSED if name in scored]
+    return {
+        "sweep": [{**row, "components": int(row["components"])} for row in sweep],
+        "grid": grid(inputs(plots / "grid.csv")),
+        "confusion": {name: confusion(inputs(plots / "confusion" / f"{name}.csv")) for name in confused},
+        "pictures": {name: pages.plot(inputs(plots / f"{name}.png")) for name in PLOTS},
+        "points": {name: pages.plot(inputs(plots / "keypoints" / f"{name}.png")) for name in ("orb", "kaze")},
+    }
+
+
 def draw(facts: dict[str, Any], words: pages.Words) -> dict[str, pages.Picture]:
     """The charts, with ``words`` in their language: sweep, scores, and loss and accuracy of each network."""
-    label = {name: words(f"word.{name}") for name in (*SWEPT, "components", "accuracy", "epoch", "loss", "chance", "training")}
+    label = {
+        name: words(f"word.{name}")
+        for name in (*SWEPT, "components", "accuracy", "epoch", "loss", "chance", "training")
+    }
     sweep, models = facts["sweep"], facts["models"]
     drawn = {
         "sweep": charts.lines(
@@ -331,7 +395,10 @@ def draw(facts: dict[str, Any], words: pages.Words) -> dict[str, pages.Picture]:
             label["accuracy"],
         ),
         "scores": charts.intervals(
-            {name: tuple(model["test"][key] for key in ("top1_low", "top1", "top1_high")) for name, model in models.items()},
+            {
+                name: tuple(model["test"][key] for key in ("top1_low", "top1", "top1_high"))
+                for name, model in models.items()
+            },
             1 / facts["data"]["split"]["landmarks"],
             label["accuracy"],
             label["chance"],
