@@ -382,6 +382,16 @@ def test_a_missing_file_is_one_line_that_names_it(left: Path, tmp_path: Path) ->
     [
         ("metrics/results.json", "{}", "no models"),
         ("metrics/results.json", '{"models": {"a": {}}, "data": {}}', "no data.download.failed"),
+        (
+            "metrics/results.json",
+            '{"models": {}, "data": {"download": {"failed": {}}, "split": {"landmarks": 3}}}',
+            "no models",
+        ),
+        (
+            "metrics/results.json",
+            '{"models": {"a": 1}, "data": {"download": {"failed": {}}, "split": {"landmarks": 3}}}',
+            "no validation.top1",
+        ),
         ("metrics/results.json", "[1", "results.json"),
         ("plots/history/plain.csv", "epoch,phase,loss\n1,head,2\n", "accuracy"),
         (
@@ -422,6 +432,19 @@ def test_a_result_that_the_page_misses_is_one_line(left: Path, tmp_path: Path) -
         assert not list(tmp_path.iterdir())
     finally:
         (left / "metrics" / "results.json").write_text(kept)
+
+
+def test_a_model_that_is_not_evaluated_leaves_its_place_empty(left: Path, tmp_path: Path) -> None:
+    kept = (left / "metrics" / "results.json").read_text()
+    results = json.loads(kept)
+    results["models"] = {"tree": results["models"]["tree"] | {"mcnemar": {}}}
+    (left / "metrics" / "results.json").write_text(json.dumps(results))
+    try:
+        found = Read(write(left, tmp_path / "p.html"))
+    finally:
+        (left / "metrics" / "results.json").write_text(kept)
+    assert [row[2] for row in found.rows["all-figures"][25:28]] == ["–"] * 3
+    assert {attributes["href"][1:] for tag, attributes in found.elements if tag == "a"} <= set(found.ids())
 
 
 @pytest.mark.slow

@@ -307,17 +307,18 @@ def gather(
 
 def _complete(path: Path, scored: Any) -> dict[str, Any]:
     """The results, once they have what is read here; what the page shows beyond that, ``pages.write`` misses by itself."""
-    names = ["models", "data.download.failed", "data.split.landmarks"]
-    found = _dotted(scored, "models")
-    for model in found if isinstance(found, dict) else ():
-        names += [f"models.{model}.{part}.{score}" for part in ("validation", "test") for score in SCORES]
-    _require(path, scored, names, "dvc repro --force evaluate")
+    command = "dvc repro --force evaluate"
+    _require(path, scored, ["models", "data.download.failed", "data.split.landmarks"], command)
+    if not scored["models"]:
+        raise InputError(f"{path}: no models in it; name some in evaluate.model")
+    for model in scored["models"].values():
+        _require(path, model, [f"{part}.{score}" for part in ("validation", "test") for score in SCORES], command)
     return {"models": scored["models"], "data": scored["data"]}
 
 
 def _require(path: Path, found: Any, names: Iterable[str], command: str) -> None:
     for name in names:
-        if not (value := _dotted(found, name)) and value not in (0, {}):
+        if _dotted(found, name) is None:
             raise InputError(f"{path}: no {name} in it; run: {command}")
 
 
