@@ -139,11 +139,11 @@ def read_yaml(path: Path) -> Any:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; git checkout {path.name}") from None
+        raise InputError(f"{path}: no such file; run: git checkout {path}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict):
-        raise InputError(f"{path}: not a mapping of names to values; git checkout {path.name}")
+        raise InputError(f"{path}: not a mapping of names to values; run: git checkout {path}")
     return found
 
 
@@ -167,7 +167,7 @@ def write(path: Path, folder: Path, words: Words, facts: Mapping[str, Any]) -> N
             f"{folder}/report.html: a result is missing: {error.message}; run: dvc repro evaluate"
         ) from None
     except jinja2.TemplateNotFound as error:
-        raise InputError(f"{folder}/{error.name}: no such file; git checkout {folder.name}") from None
+        raise InputError(f"{folder}/{error.name}: no such file; run: git checkout {folder}") from None
     except jinja2.TemplateSyntaxError as error:
         raise InputError(f"{folder}/{error.name}: line {error.lineno}: {error.message}") from None
     with whole(path) as partial:

@@ -269,7 +269,7 @@ def pins(path: Path) -> list[tuple[str, str]]:
     try:
         return re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\n]+)", path.read_text(), re.MULTILINE)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; git checkout {path.name}") from None
+        raise InputError(f"{path}: no such file; run: git checkout {path}") from None
 
 
 def gather(
