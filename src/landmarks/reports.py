@@ -333,7 +333,7 @@ def _settings(params: Path, profile: Path) -> dict[str, Any]:
         "made_world": str(parameters["catalogue"]["source"]).endswith((".yaml", ".yml")),
         "parameters": parameters,
         "settings": flat,
-        "seeds": [(name, value) for name, value in flat if name.endswith(".seed")],
+        "seeds": [(name, value) for name, value in flat if name.rpartition(".")[2] == "seed"],
         "differing": differing(dict(flat), _flat(pages.read_yaml(profile), "")),
     }
 
