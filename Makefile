@@ -4,7 +4,7 @@ PYTHON ?= python3
 BASE ?= main
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro test fast guard lint sweep plots compare pictures backbone lock clean
+.PHONY: help setup repro report test fast guard lint sweep plots compare pictures backbone lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -21,6 +21,10 @@ setup: .venv/ready  ## .venv with the pinned packages
 
 repro: setup  ## run what is out of date of the pipeline
 	dvc repro
+
+report: setup  ## write the report, running what is out of date before it: plots/report.html
+	dvc repro report
+	@echo "Open $(CURDIR)/plots/report.html"
 
 test: lint  ## check style and types, then run all tests
 	pytest

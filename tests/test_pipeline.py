@@ -39,6 +39,7 @@ STAGES = (
     "export",
     "evaluate",
     "cards",
+    "report",
 )
 PLUMBING = {
     f"src/{name}.py"
@@ -216,6 +217,7 @@ def test_one_changed_parameter_runs_what_depends_on_it_and_shows_in_the_comparis
         "baseline@bayes_orb",
         "evaluate",
         "cards",
+        "report",
     ]
     table = clone.dvc("metrics", "diff", "--md", "--precision", "3")
     assert "models.bayes.test.top1" in table or "models.bayes.train.top1" in table

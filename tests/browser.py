@@ -1,0 +1,116 @@
+"""A headless Chromium, spoken to over a pipe (its DevTools protocol): what a person would see of a page."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+
+
+class Page:
+    """One open page. ``messages`` holds what the browser said: errors, requests."""
+
+    def __init__(self, wrote: int, reads: int) -> None:
+        self.wrote = os.fdopen(wrote, "wb", buffering=0)
+        self.reads = os.fdopen(reads, "rb")
+        self.number = 0
+        self.session: str | None = None
+        self.messages: list[dict[str, Any]] = []
+        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.ask(f"{domain}.enable")
+
+    def ask(self, method: str, **parameters: Any) -> Any:
+        """Call a method of the protocol; its result."""
+        self.number += 1
+        question = {"id": self.number, "method": method, "params": parameters}
+        if self.session:
+            question["sessionId"] = self.session
+        self.wrote.write(json.dumps(question).encode() + b"\0")
+        while (answer := self._next()).get("id") != self.number:
+            self.messages.append(answer)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def _next(self) -> dict[str, Any]:
+        said = bytearray()
+        while (byte := self.reads.read(1)) != b"\0":
+            assert byte, "the browser has gone"
+            said += byte
+        return dict(json.loads(said))
+
+    def open(self, path: Path, width: int, height: int) -> None:
+        """Load a file in a window of ``width`` by ``height`` CSS pixels and wait until it is there."""
+        self.ask(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        self.messages.clear()
+        self.ask("Page.navigate", url=path.as_uri())
+        while not any(message.get("method") == "Page.loadEventFired" for message in self.messages):
+            self.messages.append(self._next())
+
+    def run(self, script: str) -> Any:
+        """The value of a JavaScript expression, awaited."""
+        done = self.ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in done, done["exceptionDetails"]
+        return done["result"].get("value")
+
+    def picture(self, **more: Any) -> bytes:
+        """A PNG of what is in the window."""
+        return base64.b64decode(self.ask("Page.captureScreenshot", format="png", **more)["data"])
+
+    def complaints(self) -> list[str]:
+        """What went to the console as an error, and uncaught exceptions."""
+        return [
+            json.dumps(message["params"])
+            for message in self.messages
+            if message.get("method") == "Runtime.exceptionThrown"
+            or (message.get("method") == "Log.entryAdded" and message["params"]["entry"]["level"] == "error")
+            or (message.get("method") == "Runtime.consoleAPICalled" and message["params"]["type"] == "error")
+        ]
+
+    def asked(self) -> list[str]:
+        """The addresses that it asked for."""
+        return [m["params"]["request"]["url"] for m in self.messages if m.get("method") == "Network.requestWillBeSent"]
+
+
+@contextlib.contextmanager
+def browsing(profile: Path) -> Iterator[Page]:
+    """A page of a fresh browser whose profile lies in ``profile``."""
+    to_browser, wrote = os.pipe()
+    reads, from_browser = os.pipe()
+
+    def as_three_and_four() -> None:  # where --remote-debugging-pipe looks
+        high = [os.dup(to_browser), os.dup(from_browser)]
+        os.dup2(high[0], 3)
+        os.dup2(high[1], 4)
+
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
+               "--remote-debugging-pipe", f"--user-data-dir={profile}"]  # fmt: skip
+    process = subprocess.Popen(
+        command, preexec_fn=as_three_and_four, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    os.close(to_browser)
+    os.close(from_browser)
+    page = Page(wrote, reads)
+    try:
+        yield page
+        page.session = None
+        page.ask("Browser.close")
+    finally:
+        page.wrote.close()
+        process.terminate()
+        process.wait(20)
+        page.reads.close()
