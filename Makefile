@@ -3,7 +3,7 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro test fast lint plots pictures backbone lock clean
+.PHONY: help setup repro serve test fast lint plots pictures backbone lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ setup: .venv/ready  ## .venv with the pinned packages
 
 repro: setup  ## run what is out of date of the pipeline
 	dvc repro
+
+serve: setup  ## answer over HTTP and on a page, http://127.0.0.1:8080; options: python src/serve.py --help
+	python src/serve.py
 
 test: lint  ## check style and types, then run all tests
 	pytest

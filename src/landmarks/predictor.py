@@ -19,6 +19,7 @@ from landmarks.files import read_json
 
 Pictures = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
+LARGEST = 16  # pictures that pass the network at once: more are hardly faster, and take more memory
 DIGITS = 6  # of a confidence, as in the tables of predictions
 
 
@@ -69,9 +70,18 @@ class Predictor:
         return uploads.square(content, self.network.recipe.size, self.network.recipe.crop, max_pixels)
 
     def run(self, pictures: Pictures) -> tuple[Vectors, Vectors]:
-        """Penultimate vectors (n, dimensions) and probabilities (n, labels), float32, of uint8 RGB (n, size, size, 3)."""
-        vectors, shares = self._graph(tf.constant(pictures))
-        return vectors.numpy(), shares.numpy()
+        """Penultimate vectors (n, dimensions) and probabilities (n, labels), float32, of uint8 RGB (n, size, size, 3); n > 0."""
+        blocks = [self._block(pictures[at : at + LARGEST]) for at in range(0, len(pictures), LARGEST)]
+        vectors, shares = (np.concatenate(part) for part in zip(*blocks, strict=True))
+        return vectors, shares
+
+    def _block(self, pictures: Pictures) -> tuple[Vectors, Vectors]:
+        """The same of up to ``LARGEST``, filled up to a power of two: TensorFlow keeps memory for every size that it meets."""
+        count = len(pictures)
+        filled = np.zeros((1 << (count - 1).bit_length(), *pictures.shape[1:]), np.uint8)
+        filled[:count] = pictures
+        vectors, shares = self._graph(tf.constant(filled))
+        return vectors.numpy()[:count], shares.numpy()[:count]
 
     @cached_property
     def _graph(self) -> Any:
