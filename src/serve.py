@@ -57,7 +57,7 @@ def main(
     key = os.environ.get(KEY, "")
     if host not in LOOPBACK and not key:
         print(f"serve: {host} can be reached by others, and no key is asked for: set {KEY}", file=sys.stderr)
-    loaded = predictor.load(model, None if unchecked else Path("dvc.lock"), names, threshold)
+    loaded = predictor.load(model, None if unchecked else Path("dvc.lock"), names, threshold, threads=1)
     if loaded.provenance.threshold is None:
         print(f"serve: no threshold was chosen for {model}: it never says unknown; set --threshold", file=sys.stderr)
     limits = guard.Limits(megabytes, megapixels, instances, seconds, requests)

@@ -19,7 +19,7 @@ from landmarks.files import read_json
 
 Pictures = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
-LARGEST = 16  # pictures that pass the network at once: more are hardly faster, and take more memory
+LARGEST = 8  # pictures that pass the network at once: more are no faster, and take more memory
 DIGITS = 6  # of a confidence, as in the tables of predictions
 
 
@@ -120,7 +120,11 @@ class Predictor:
 
 
 def load(
-    model: Path, lock: Path | None = Path("dvc.lock"), names: Path | None = None, threshold: float | None = None
+    model: Path,
+    lock: Path | None = Path("dvc.lock"),
+    names: Path | None = None,
+    threshold: float | None = None,
+    threads: int = 0,
 ) -> Predictor:
     """A model of the cnn stage, ready to answer.
 
@@ -129,9 +133,13 @@ def load(
         lock: the dvc.lock that must know both files by their hashes; None takes them as they are.
         names: a CSV of id, name.
         threshold: least confidence of an answer; else the one that the reject stage chose on this very model, if it did.
+        threads: that one call uses, 0: one a core. Several calls at a time, of one thread each, get more done; it is for
+            the whole process, and can be chosen only before TensorFlow has done anything.
 
     Raises ``InputError`` if something is missing, or is not what DVC recorded.
     """
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
     files = [model, model.with_suffix(".weights.h5")]
     if lock:
         locked = provenance.read(lock)

@@ -49,7 +49,8 @@ class Service:
     async def row(self, content: bytes) -> tuple[NDArray[np.uint8], Row]:
         """One photo as the network sees it; vector and probabilities. Raises ``InputError`` if it is none."""
         loop, most = asyncio.get_running_loop(), int(self.limits.megapixels * 1e6)
-        square = await loop.run_in_executor(self.decoders, self.predictor.square, content, most)
+        with self.batcher.coming():
+            square = await loop.run_in_executor(self.decoders, self.predictor.square, content, most)
         return square, await self.batcher(square)
 
     async def rows(self, contents: Sequence[bytes], name: str) -> list[tuple[NDArray[np.uint8], Row]]:
@@ -114,10 +115,9 @@ async def running(
     cv2.setNumThreads(1)  # photos are decoded side by side
     with (
         ThreadPoolExecutor(work.workers(), "decode") as decoders,
-        ThreadPoolExecutor(1, "network") as runner,
         ThreadPoolExecutor(1, "aside") as aside,
     ):
-        batcher = Batcher(predictor.run, runner, LARGEST, metrics.batch.observe)
+        batcher = Batcher(predictor.run, max(work.workers() // 2, 1), LARGEST, metrics.batch.observe)
         training = aside.submit(learn)
         async with batcher.working():
             yield Service(predictor, limits, metrics, decoders, aside, batcher, training)
