@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from landmarks.predictor import Prediction, Predictor
 
 BATCH = 32
-CHOICES = 3  # in the table and the CSV, beside which no room is
+CHOICES = 3  # as many as a line of the table has room for
 
 
 class Answer(NamedTuple):
