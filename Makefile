@@ -4,7 +4,7 @@ PYTHON ?= python3
 BASE ?= main
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro report test fast guard lint sweep plots compare pictures backbone lock clean
+.PHONY: help setup repro report serve test fast guard lint sweep plots compare pictures backbone lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ repro: setup  ## run what is out of date of the pipeline
 report: setup  ## write the report, running what is out of date before it: plots/report.html
 	dvc repro report
 	@echo "Open $(CURDIR)/plots/report.html"
+
+serve: setup  ## answer over HTTP and on a page, http://127.0.0.1:8080; options: python src/serve.py --help
+	python src/serve.py
 
 test: lint  ## check style and types, then run all tests
 	pytest

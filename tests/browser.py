@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,13 +52,13 @@ class Page:
             said += byte
         return dict(json.loads(said))
 
-    def open(self, path: Path, width: int, height: int) -> None:
-        """Load a file in a window of ``width`` by ``height`` CSS pixels and wait until it is there."""
+    def open(self, place: Path | str, width: int = 360, height: int = 740) -> None:
+        """Load a file or an address in a window of ``width`` by ``height`` CSS pixels and wait until it is there."""
         self.ask(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         self.messages.clear()
-        self.ask("Page.navigate", url=path.as_uri())
+        self.ask("Page.navigate", url=place if isinstance(place, str) else place.as_uri())
         while not any(message.get("method") == "Page.loadEventFired" for message in self.messages):
             self.messages.append(self._next())
 
@@ -66,6 +67,31 @@ class Page:
         done = self.ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in done, done["exceptionDetails"]
         return done["result"].get("value")
+
+    def wait(self, script: str, seconds: float = 30) -> None:
+        """Until an expression is true."""
+        end = time.monotonic() + seconds
+        while not self.run(script):
+            assert time.monotonic() < end, f"{script}: {self.run('document.body.innerText')}"
+            time.sleep(0.05)
+
+    def give(self, selector: str, file: Path) -> None:
+        """Choose a file."""
+        root = self.ask("DOM.getDocument")["root"]["nodeId"]
+        node = self.ask("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.ask("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
+
+    def press(self, key: str, code: int) -> None:
+        """Press a key, of that virtual key code."""
+        for kind in ("keyDown", "keyUp"):
+            self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+
+    def read_aloud(self) -> list[tuple[str, str]]:
+        """Role and name of all that a screen reader meets, in order."""
+        nodes = self.ask("Accessibility.getFullAXTree")["nodes"]
+        return [
+            (node["role"]["value"], str(node.get("name", {}).get("value", ""))) for node in nodes if not node["ignored"]
+        ]
 
     def picture(self, **more: Any) -> bytes:
         """A PNG of what is in the window."""

@@ -14,15 +14,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from numpy.typing import NDArray
 
-from landmarks import scenery
+from landmarks import jpeg, provenance, scenery
+from landmarks.augmentation import Ranges
+from landmarks.recipes import Recipe
 
+if TYPE_CHECKING:
+    from landmarks.predictor import Predictor
+
+SIDE = 128  # pixels of a photo that the network of the tests takes
 ROOT = Path(__file__).parent.parent
 TENSORFLOW = re.compile(r"WARNING: All log messages|[IWE]0000 ")  # what it says at its start, whatever it is told
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -173,6 +181,57 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     made.dvc("repro")
     made.commit("first run")
     return made
+
+
+RECIPE = Recipe(
+    module="data/demo/backbone", size=SIDE, low=0, high=1, crop=True, kind="frozen", augment=False, views=1, head=(8,),
+    dropout=0.2, l2=1e-4, epochs=1, batch=32, learning_rate=0.02, cosine=True, momentum=0.9, label_smoothing=0.0,
+    restore_best=True, patience=0, tuned=0.2, tuning_rate=0.0005, tuning_epochs=1, ranges=Ranges(), seed=0,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The JSON of a network of three landmarks that has learnt nothing; DVC recorded it, and a threshold chosen on it."""
+    import tensorflow as tf
+
+    from landmarks import networks
+
+    folder = tmp_path_factory.mktemp("untrained")
+    tf.keras.utils.set_random_seed(0)
+    model = networks.build(RECIPE, networks.load_module(RECIPE), 3)
+    networks.save(folder / "plain.json", networks.Network(model, RECIPE, ["1", "2", "10"], 1.5))
+    (folder / "threshold.json").write_text('{"confidence": 0.5}')
+    (folder / "names.csv").write_text("id,name\n1,Old Bridge\n10,Torre Añil\n999,Elsewhere\n")
+    record(folder)
+    return folder / "plain.json"
+
+
+def record(folder: Path) -> None:
+    """The dvc.lock of a plain.json and the threshold chosen on it."""
+    entries = {
+        name: {"path": name, "hash": "md5", "md5": provenance.md5(folder / name)}
+        for name in ("plain.json", "plain.weights.h5", "threshold.json")
+    }
+    model = [entries["plain.json"], entries["plain.weights.h5"]]
+    stages = {
+        "cnn@plain": {"cmd": "x", "outs": model},
+        "reject": {"cmd": "x", "deps": model, "outs": [entries["threshold.json"]]},
+    }
+    (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+
+
+@pytest.fixture(scope="session")
+def answering(untrained: Path) -> Predictor:
+    from landmarks import predictor
+
+    return predictor.load(untrained, untrained.with_name("dvc.lock"), untrained.with_name("names.csv"))
+
+
+@pytest.fixture(scope="session")
+def photo() -> bytes:
+    """A JPEG that lies upright and carries nothing else, as the download stage keeps them."""
+    return jpeg.keep(scenery.photo(7, 1, 0)).content
 
 
 def turned(upright: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -1,0 +1,89 @@
+"""The photos that somebody asks about: files, folders of them, addresses."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from landmarks import fetching, sources, web
+from landmarks.errors import InputError
+
+MEGABYTES = 32.0  # of one photo, as in the download stage
+
+
+@dataclass(frozen=True)
+class Content:
+    """A photo by the name it was asked for, and how to get its bytes. ``read`` raises ``InputError`` where there are none."""
+
+    source: str
+    read: Callable[[], bytes]
+
+
+def is_address(source: str) -> bool:
+    """Is it a URL, and not a path?"""
+    return "://" in source
+
+
+def listed(asked: Sequence[str]) -> list[str]:
+    """Paths and addresses of photos: folders are replaced by the photos in them, sorted, hidden ones left out.
+
+    Raises ``InputError`` if a folder has none.
+    """
+    found: list[str] = []
+    for source in asked:
+        folder = Path(source)
+        if is_address(source) or not folder.is_dir():
+            found.append(source)
+            continue
+        inside = sorted(path for path in folder.rglob("*") if _is_photo(path.relative_to(folder)) and path.is_file())
+        if not inside:
+            raise InputError(f"{source}: no photos in there ({', '.join(sources.ENDINGS)}); give another folder")
+        found += map(str, inside)
+    return found
+
+
+def _is_photo(path: Path) -> bool:
+    return path.suffix.lower() in sources.ENDINGS and not any(part.startswith(".") for part in path.parts)
+
+
+@contextlib.contextmanager
+def opened(asked: Sequence[str], contact: str, loopback: bool, robots: bool) -> Iterator[Iterator[Content]]:
+    """Each photo of ``listed``, in order. Addresses are asked first, as the download stage asks them, and forgotten at the end."""
+    addresses = [source for source in asked if is_address(source)]
+    with tempfile.TemporaryDirectory() as folder:
+        fetched = _fetch(addresses, Path(folder), contact, loopback, robots) if addresses else {}
+        yield (fetched.get(source) or Content(source, partial(_read, source)) for source in asked)
+
+
+def _read(source: str) -> bytes:
+    try:
+        return sources.read(source, MEGABYTES)
+    except web.FetchError as error:
+        raise InputError("no such file" if str(error) == "gone" else str(error)) from None
+
+
+def _fetch(addresses: list[str], folder: Path, contact: str, loopback: bool, robots: bool) -> dict[str, Content]:
+    settings = fetching.Settings(contact=contact, loopback=loopback, robots=robots, megabytes=MEGABYTES, attempts=2)
+    numbers = {str(number): address for number, address in enumerate(dict.fromkeys(addresses))}
+    found = {}
+    with fetching.Fetcher(folder, folder / "journal", settings, sources.Tars((), ())) as fetcher:
+        for number, address in numbers.items():
+            fetcher.add({"id": number, "url": address, "landmark_id": ""})
+        for _ in numbers:
+            answer = fetcher.answers.get()
+            if isinstance(answer, BaseException):
+                raise answer
+            found[numbers[answer.id]] = Content(
+                numbers[answer.id], partial(_kept, folder / f"{answer.id}.jpg", answer.status)
+            )
+    return found
+
+
+def _kept(file: Path, status: str) -> bytes:
+    if status != "ok":
+        raise InputError(status)
+    return file.read_bytes()

@@ -1,0 +1,44 @@
+"""Photos that strangers hand in: judged as the download stage judges them, decoded as in training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from landmarks import jpeg, photos
+from landmarks.errors import InputError
+
+SCAN = b"\xff\xda"
+SCANS = 500  # of a progressive JPEG; each costs a pass over all of it, and encoders write about ten
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A file in memory, in place of the path that ``photos.read_square`` reads: one code for both."""
+
+    content: bytes
+
+    def read_bytes(self) -> bytes:
+        return self.content
+
+
+def square(content: bytes, side: int, crop: bool, max_pixels: int = photos.MAX_PIXELS) -> photos.Picture:
+    """A photo as a network sees it, uint8 RGB (side, side, 3): kept as the download stage would, read as in training.
+
+    Args:
+        content: the bytes of a JPEG, PNG, WebP or BMP.
+        side: pixels.
+        crop: the middle square, or all of it squashed.
+        max_pixels: width times height above which nothing is decoded.
+
+    Raises ``InputError`` whose text is the reason: ``not a photo``, ``html``, ``truncated``, ``too large``,
+    ``too many scans`` or ``does not decode``.
+    """
+    if content.startswith(photos.JPEG) and content.count(SCAN) > SCANS:
+        raise InputError("too many scans")
+    kept = jpeg.keep(content, max_pixels=max_pixels).content
+    try:
+        return photos.read_square(cast("Path", _Held(kept)), side, crop)
+    except InputError:
+        raise InputError("does not decode") from None

@@ -1,0 +1,89 @@
+"""The trained network as a server: for programs, for Prometheus, and as a page for people."""
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import stage
+from landmarks import guard
+from landmarks.errors import InputError
+
+if TYPE_CHECKING:
+    from landmarks import similar
+    from landmarks.predictor import Predictor
+
+LIMITS = guard.Limits()
+KEY = "LANDMARKS_API_KEY"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def main(
+    model: Annotated[Path, typer.Option(help="JSON of the cnn stage, its weights beside it")] = Path(
+        "models/plain.json"
+    ),
+    unchecked: Annotated[bool, typer.Option("--unchecked", help="Take a model that dvc.lock does not know")] = False,
+    names: Annotated[Path | None, typer.Option(help="CSV of id, name: what landmarks are called")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Least confidence of an answer [the reject stage's]")
+    ] = None,
+    anonymous: Annotated[
+        Path, typer.Option(help="Folder of the anonymize stage: similar photos are shown from it, if it is there")
+    ] = Path("data/anonymous"),
+    split: Annotated[Path, typer.Option(help="CSV of the split stage: which of them are training photos")] = Path(
+        "data/split.csv"
+    ),
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0: whoever can reach this machine")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="… and port; 0: a free one")] = 8080,
+    megabytes: Annotated[float, typer.Option(min=0.1, help="Largest body of a request")] = LIMITS.megabytes,
+    megapixels: Annotated[float, typer.Option(min=0.01, max=80, help="Largest photo")] = LIMITS.megapixels,
+    instances: Annotated[int, typer.Option(min=1, help="Most photos a request")] = LIMITS.instances,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Longest that a request may take to arrive")] = LIMITS.seconds,
+    requests: Annotated[int, typer.Option(min=1, help="Most requests at once")] = LIMITS.requests,
+) -> None:
+    """Answer which place a photo shows. The environment variable LANDMARKS_API_KEY is the key that requests must show.
+
+    Nothing of a photo is kept or logged. SIGTERM and Ctrl-C answer what is under way, then end.
+    """
+    import uvicorn  # here: --help need not wait
+
+    from landmarks import api, predictor
+
+    key = os.environ.get(KEY, "")
+    if host not in LOOPBACK and not key:
+        print(f"serve: {host} can be reached by others, and no key is asked for: set {KEY}", file=sys.stderr)
+    loaded = predictor.load(model, None if unchecked else Path("dvc.lock"), names, threshold, threads=1)
+    if loaded.provenance.threshold is None:
+        print(f"serve: no threshold was chosen for {model}: it never says unknown; set --threshold", file=sys.stderr)
+    limits = guard.Limits(megabytes, megapixels, instances, seconds, requests)
+    uvicorn.run(
+        api.application(loaded, limits, key, partial(_learn, loaded, anonymous, split)),
+        host=host,
+        port=port,
+        http=guard.protocol(seconds),
+        ws="none",
+        access_log=False,
+        server_header=False,
+    )
+
+
+def _learn(loaded: "Predictor", anonymous: Path, split: Path) -> "similar.Training | None":
+    """The training photos; None where they are not there, or not as they should be."""
+    from landmarks import similar
+
+    if not anonymous.is_dir() or not split.is_file():
+        return None
+    try:
+        return similar.learn(loaded, anonymous, split)
+    except InputError as error:
+        print(f"serve: no similar photos are shown: {error}", file=sys.stderr)
+        return None
+
+
+if __name__ == "__main__":
+    stage.run(main)
