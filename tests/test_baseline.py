@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 
@@ -158,7 +159,7 @@ def test_the_probabilities_of_an_svm_order_the_landmarks_as_its_distances_do() -
 
 def test_an_svm_learns_from_other_photos_how_far_to_trust_itself() -> None:
     rng = np.random.default_rng(0)
-    landmarks = np.repeat(list("abc"), 60)
+    landmarks = np.repeat(list("abc"), 600)
     values = features.objects(rng.normal(np.searchsorted(["a", "b", "c"], name) / 4, 1, (9, 64)) for name in landmarks)
     parts = np.arange(len(landmarks)) % 3
     model = classifiers.fit(
@@ -168,6 +169,7 @@ def test_an_svm_learns_from_other_photos_how_far_to_trust_itself() -> None:
     classifiers.calibrate(model, values[parts == 1], landmarks[parts == 1])
     after = classifiers.probabilities(model, values[parts == 2])
     np.testing.assert_array_equal(before.argmax(axis=1), after.argmax(axis=1))
+    assert log_loss(landmarks[parts == 2], after) < log_loss(landmarks[parts == 2], before)
     right = model.classes_[after.argmax(axis=1)] == landmarks[parts == 2]
     errors = [calibration.expected_error(shares.max(axis=1), right) for shares in (before, after)]
     assert errors[1] < errors[0] / 2
