@@ -30,7 +30,7 @@ serve: setup  ## answer over HTTP and on a page, http://127.0.0.1:8080; options:
 	python src/serve.py
 
 test: lint  ## check style and types, then run all tests
-	pytest -n 2 --dist loadgroup
+	pytest -n 2 --dist loadfile
 
 fast: setup  ## run the tests that need neither DVC nor training
 	pytest -m "not slow"

@@ -36,15 +36,6 @@ TENSORFLOW = re.compile(r"WARNING: All log messages|[IWE]0000 ")  # what it says
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares the dear clone runs in one process, and first: everything else fits beside it."""
-    together = [item for item in items if "clone" in getattr(item, "fixturenames", ())]
-    for item in together:
-        item.add_marker(pytest.mark.xdist_group("clone"))
-    items.sort(key=lambda item: item not in together)
-
-
 @pytest.fixture(scope="session")
 def script() -> Script:
     """Run ``src/<name>.py`` as DVC does: from the root, its output kept."""
