@@ -122,11 +122,21 @@ def clocked(took: list[float]) -> Iterator[None]:
     took.append(time.perf_counter() - begun)
 
 
-def laid_out(paths: list[Path], folder: Path) -> list[str]:
-    """The photos as stages find them, ``<id>.jpg`` in one folder; their ids."""
-    for number, path in enumerate(paths):
-        (folder / f"p{number:05}.jpg").symlink_to(path.resolve())
-    return [f"p{number:05}" for number in range(len(paths))]
+@contextmanager
+def laid_out(source: Path | None, per_class: int) -> Iterator[tuple[list[Path], NDArray[np.str_], training.Photos]]:
+    """Paths and landmarks of the photos; while the block runs, they lie in one folder as stages find them, ``<id>.jpg``."""
+    paths, landmarks = material.listed(source, per_class)
+    labels, ids = sorted(set(landmarks.tolist())), [f"p{number:05}" for number in range(len(paths))]
+    with tempfile.TemporaryDirectory() as folder:
+        for photo, path in zip(ids, paths, strict=True):
+            Path(folder, f"{photo}.jpg").symlink_to(path.resolve())
+        yield paths, landmarks, training.Photos(Path(folder), ids, np.searchsorted(labels, landmarks), labels)
+
+
+def some(everything: training.Photos, chosen: NDArray[np.bool_]) -> training.Photos:
+    """Those of the photos that are ``chosen``."""
+    ids = list(np.array(everything.ids)[chosen])
+    return replace(everything, ids=ids, numbers=everything.numbers[chosen])
 
 
 def as_png(folder: Path, into: Path, photo: str) -> None:
@@ -148,27 +158,21 @@ def run(
     epochs: Annotated[int, typer.Option(min=0, help="Of the thesis' recipe; 0 leaves it out")] = 20,
 ) -> None:
     """Test accuracy, and seconds from photos on disk to a trained network, on the same splits."""
-    paths, landmarks = material.listed(source, per_class)
-    labels = sorted(set(landmarks.tolist()))
-    numbers = np.searchsorted(labels, landmarks)
     size = modules.load(module, 0, (0, 1), training=False).size
     scores: dict[str, list[float]] = defaultdict(list)
     seconds: dict[str, list[float]] = defaultdict(list)
     held: dict[str, list[float]] = defaultdict(list)
     settings = descriptors.Settings("sift", 600, 400, "upright")
-    with tempfile.TemporaryDirectory() as place:
-        folder, png = Path(place, "jpg"), Path(place, "png")
-        folder.mkdir()
-        png.mkdir()
-        ids = laid_out(paths, folder)
+    with laid_out(source, per_class) as (paths, landmarks, everything), tempfile.TemporaryDirectory() as place:
+        png, numbers = Path(place), everything.numbers
         if epochs:
-            list(work.sound(work.each(partial(as_png, folder, png), ids, "png")))
+            list(work.sound(work.each(partial(as_png, everything.folder, png), everything.ids, "png")))
         found = features.objects(list(work.sound(work.each(partial(described, settings), paths, "sift"))))
         for seed, parts in enumerate(material.dealt(paths, landmarks, seeds, TEST, VALIDATION)):
             test, train, validation = (parts == name for name in ("test", "train", "validation"))
             learnt = ~test
-            few = training.Photos(folder, list(np.array(ids)[learnt]), numbers[learnt], labels)
-            tested = squares.cached(folder, list(np.array(ids)[test]), size, FROZEN.crop)
+            few = some(everything, learnt)
+            tested = squares.cached(everything.folder, some(everything, test).ids, size, FROZEN.crop)
 
             def note(
                 name: str, shares: NDArray[Any], truth: NDArray[np.int64] = numbers[test], seed: int = seed
@@ -183,7 +187,7 @@ def run(
                 asked = replace(recipe, module=module, size=size, seed=seed)
                 with memory.peak(held["ours"]), clocked(seconds[name]):
                     network, history, _ = training.fit(asked, few, train[learnt], validation[learnt])
-                made[name] = np.concatenate([network.probabilities(block) for block in np.array_split(tested, 8)])
+                made[name] = network.probabilities(tested)
                 note(name, made[name])
                 if recipe.kind == "two-phase":
                     lost = {phase: rows["validation_loss"] for phase, rows in history.groupby("phase")}
@@ -199,7 +203,9 @@ def run(
             for name, of in made.items():
                 note(f"{name}, with Fisher", of + shares)
             kept = np.where(test, "test", "train")  # the thesis kept none for validation
-            rows = pd.DataFrame({"filename": [f"{photo}.png" for photo in ids], "class": landmarks, "split": kept})
+            rows = pd.DataFrame(
+                {"filename": [f"{photo}.png" for photo in everything.ids], "class": landmarks, "split": kept}
+            )
             for augment in (False, True) if epochs else ():
                 name = "thesis" + ", augmented" * augment
                 if augment and seed:
@@ -237,13 +243,11 @@ def trunk(
     source: Source = None, per_class: PerClass = 80, module: Module = "data/demo/backbone", rounds: int = 3
 ) -> None:
     """Photos a second: from files, as the cnn stage does, and the module alone on batches that are decoded already."""
-    paths, _ = material.listed(source, per_class)
-    with tempfile.TemporaryDirectory() as place:
-        ids = laid_out(paths, Path(place))
+    with laid_out(source, per_class) as (_, _, everything):
         loaded = modules.load(module, 0, (0, 1), training=False)
         recipe = replace(FROZEN, module=module, size=loaded.size)
-        everything = training.Photos(Path(place), ids, np.zeros(len(ids), np.int64), ["0"])
-        bare = networks.scaled(squares.cached(Path(place), ids, loaded.size, True))
+        ids = everything.ids
+        bare = networks.scaled(squares.cached(everything.folder, ids, loaded.size, True))
         network = modules.Trunk(loaded, 0, statistics=False)
         alone = training.Team(tf.distribute.get_strategy())
         none = np.zeros(len(ids), bool)
@@ -270,24 +274,19 @@ def forms(
     examples: Annotated[int, typer.Option(min=1, help="As export.examples in params.yaml")] = 100,
 ) -> None:
     """The forms of the export stage, on the test photos: how big, what is lost, how fast, photo by photo on one thread."""
-    paths, landmarks = material.listed(source, per_class)
-    labels = sorted(set(landmarks.tolist()))
-    numbers = np.searchsorted(labels, landmarks)
     found: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place, "jpg")
-        folder.mkdir()
-        ids = np.array(laid_out(paths, folder))
+    with laid_out(source, per_class) as (paths, landmarks, everything), tempfile.TemporaryDirectory() as place:
+        numbers = everything.numbers
         for seed, parts in enumerate(material.dealt(paths, landmarks, seeds, TEST, VALIDATION)):
             test, train, validation = (parts == name for name in ("test", "train", "validation"))
             learnt, recipe = ~test, replace(FROZEN, module=module, seed=seed)
-            few = training.Photos(folder, list(ids[learnt]), numbers[learnt], labels)
-            network, _, _ = training.fit(recipe, few, train[learnt], validation[learnt])
-            shown, taught = (squares.cached(folder, list(ids[of]), network.recipe.size, True) for of in (test, train))
-            files = [(folder / f"{photo}.jpg").read_bytes() for photo in ids[test]]
-            runs: dict[str, tuple[int, exports.Run]] = {
-                "trained": (0, lambda shown, _, of=network: of.probabilities(shown))  # type: ignore[misc]  # no lambda with defaults
-            }
+            network, _, _ = training.fit(recipe, some(everything, learnt), train[learnt], validation[learnt])
+            shown, taught = (
+                squares.cached(everything.folder, some(everything, of).ids, network.recipe.size, True)
+                for of in (test, train)
+            )
+            files = [path.read_bytes() for path, of in zip(paths, test, strict=True) if of]
+            runs: dict[str, tuple[int, exports.Run]] = {"trained": (0, exports.original(network))}
             exports.saved_model(network, Path(place, "served"))
             for name, run in exports.serve(Path(place, "served")).items():
                 runs[name] = (sum(path.stat().st_size for path in Path(place, "served").rglob("*.*")), run)

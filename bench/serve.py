@@ -24,6 +24,7 @@ from typing import Annotated
 
 import memory
 import numpy as np
+import requests
 import typer
 from material import ROOT
 
@@ -101,6 +102,12 @@ def a_second(port: int, path: str, body: bytes, clients: int, seconds: float) ->
         return sum(pool.map(work, range(clients))) / (time.perf_counter() - begin)
 
 
+def explain(port: int, content: bytes) -> None:
+    """Ask once where the network looks in a photo, and for similar ones."""
+    answer = requests.post(f"http://127.0.0.1:{port}/v1/explain", files={"photo": content}, timeout=60)
+    answer.raise_for_status()
+
+
 def resident(process: int) -> float:
     """Resident set of a process, GB."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
@@ -132,6 +139,9 @@ def main(
             command = [str(litserve), "bench/litserver.py", str(model), str(ports[name]), str(batch)]
             stack.enter_context(running(command, ports[name], "/health"))
         print(f"{photo.name}, {len(content) / 1000:.0f} KB; ours ready in {ready:.1f} s, then {at_ready:.2f} GB")
+        explain(
+            ports["ours"], content
+        )  # which waits for the training photos: else their reading would be measured, too
         latencies(model, content, ports, body, calls)
         print(f"ours, after that: {resident(process):.2f} GB resident, {memory.held(process):.2f} GB proportional")
         found = defaultdict(list)

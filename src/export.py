@@ -40,7 +40,7 @@ def main(
     square = partial(photos.read_square, side=network.recipe.size, crop=network.recipe.crop)
     learnt = np.stack([square(anonymous / f"{photo}.jpg") for photo in trained["id"][:: -(-len(trained) // examples)]])
     sizes = {"trained": model.with_suffix(".weights.h5").stat().st_size}
-    runs: dict[str, exports.Run] = {"trained": lambda shown, _: network.probabilities(shown)}
+    runs: dict[str, exports.Run] = {"trained": exports.original(network)}
     with whole_folder(folder) as place:
         exports.keras(network, place / "model.keras")
         sizes["keras"], runs["keras"] = (

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 import stage
@@ -33,7 +32,7 @@ def main(
     if set(deep.labels) != set(keypoints.classes_):
         raise InputError(f"{network} and {classical} know different landmarks; run: dvc repro cnn baseline")
     pictures = squares.cached(anonymous, list(parts.index), deep.recipe.size, deep.recipe.crop)
-    seen = np.concatenate([deep.probabilities(pictures[at : at + 32]) for at in range(0, len(pictures), 32)])
+    seen = deep.probabilities(pictures)
     same = [deep.labels.index(label) for label in keypoints.classes_]
     shares = (seen[:, same] + classifiers.probabilities(keypoints, found.values)) / 2
     tables.write_predictions(predictions, parts.index, parts["landmark_id"], keypoints.classes_, shares)

@@ -24,6 +24,11 @@ Lite = Literal["float32", "float16", "int8"]
 Run = Callable[[Pictures, list[bytes]], Shares]  # photos and their files to probabilities (n, labels)
 
 
+def original(network: Network) -> Run:
+    """The network as it was trained; the files are not looked at."""
+    return lambda shown, _: network.probabilities(shown)
+
+
 def saved_model(network: Network, folder: Path) -> None:
     """Write a SavedModel with two signatures, both giving ``probabilities`` (n, labels) and ``labels``.
 

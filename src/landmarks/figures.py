@@ -21,7 +21,8 @@ PARTS = {"train": "#b7c4d1", "validation": "#6d8fb3", "test": "#1f4e79"}  # told
 EXAMPLES = 3  # photos in the before-and-after figure, as in the thesis
 
 
-def _save(path: Path, figure: Figure, dpi: int = 110) -> None:
+def save(path: Path, figure: Figure, dpi: int = 110) -> None:
+    """Write a PNG, whole or not at all, the same bytes every time."""
     with whole(path) as partial:
         figure.savefig(partial, format="png", dpi=dpi, metadata={"Software": f"matplotlib {matplotlib.__version__}"})
 
@@ -57,7 +58,7 @@ def before_and_after(
     for row, (picture, found) in zip(grid, shown, strict=False):
         _show(row[0], picture, f"a made photo, before: {len(found)} face{'s' * (len(found) > 1)} found")
         _show(row[1], obscure(picture, found), "after")
-    _save(path, figure, dpi=75)
+    save(path, figure, dpi=75)
 
 
 def least_certain(path: Path, folder: Path, passed: dict[str, Any], count: int = 24, side: int = 96) -> None:
@@ -73,7 +74,7 @@ def least_certain(path: Path, folder: Path, passed: dict[str, Any], count: int =
         if crop.size:
             crop = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
             _show(figure.add_subplot(4, 6, place + 1), crop, f"{score:.2f} {photo[:12]}")
-    _save(path, figure, dpi=75)
+    save(path, figure, dpi=75)
 
 
 def keypoints_and_matches(
@@ -94,7 +95,7 @@ def keypoints_and_matches(
     ):
         agreed = f"{len(found.pairs)} matches pass the ratio test, {found.inliers.sum()} of them one homography (green)"
         _show(axes, _lines(shown, keypoints, found), f"{title}: {agreed}")
-    _save(path, figure, dpi=75)
+    save(path, figure, dpi=75)
 
 
 def _keypoints(points: NDArray[np.float32], picture: Picture) -> list[Any]:
@@ -127,7 +128,7 @@ def retrieval(path: Path, rows: list[tuple[Picture, list[tuple[Picture, bool, in
     figure.suptitle(
         "Nearest training photos, and how many keypoints agree with the query on one homography", fontsize=10
     )
-    _save(path, figure, dpi=75)
+    save(path, figure, dpi=75)
 
 
 def grid(path: Path, scores: Any) -> None:
@@ -146,7 +147,7 @@ def grid(path: Path, scores: Any) -> None:
     axes.set_xticks(range(len(kinds)), kinds)
     axes.set_yticks(range(len(rows)), [" ".join(row) for row in rows])
     axes.set_title("Accuracy, cross-validated on the training photos", fontsize=10)
-    _save(path, figure)
+    save(path, figure)
 
 
 def occlusions(path: Path, shown: list[tuple[Picture, NDArray[np.float32], str]]) -> None:
@@ -162,7 +163,7 @@ def occlusions(path: Path, shown: list[tuple[Picture, NDArray[np.float32], str]]
     figure.suptitle(
         "Test photos, the probability of their landmark, and where covering a patch lowers it most", fontsize=10
     )
-    _save(path, figure, dpi=75)
+    save(path, figure, dpi=75)
 
 
 def reliability(path: Path, bins: dict[str, NDArray[np.float64]], errors: dict[str, float]) -> None:
@@ -181,7 +182,7 @@ def reliability(path: Path, bins: dict[str, NDArray[np.float64]], errors: dict[s
         axes.title.set_size(10)
     figure.supxlabel("confidence", fontsize=9)
     figure.supylabel("accuracy", fontsize=9)
-    _save(path, figure)
+    save(path, figure)
 
 
 def rejection(
@@ -208,7 +209,7 @@ def rejection(
         xlim=(0, 1),
         ylim=(0, None),
     )
-    _save(path, figure)
+    save(path, figure)
 
 
 def mistakes(path: Path, folder: Path, wrong: dict[str, list[tuple[str, str, str, float]]], shown: int = 6) -> None:
@@ -222,7 +223,7 @@ def mistakes(path: Path, folder: Path, wrong: dict[str, list[tuple[str, str, str
         if not rows:
             axes[0].text(0.5, 0.5, "none", ha="center", va="center", fontsize=9)
     figure.suptitle("Test photos most surely wrong: landmark, taken for, confidence", fontsize=10)
-    _save(path, figure, dpi=75)
+    save(path, figure, dpi=75)
 
 
 def accuracies(path: Path, models: dict[str, Any], title: str) -> None:
@@ -251,4 +252,4 @@ def accuracies(path: Path, models: dict[str, Any], title: str) -> None:
     axes.set_xticks(range(len(models)), list(models))
     axes.legend(ncols=4, fontsize=8, loc="upper center")
     axes.spines[["top", "right"]].set_visible(False)
-    _save(path, figure)
+    save(path, figure)

@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from landmarks.networks import Features, Network
 
-BLOCK = 32  # covered photos that pass the network at once
-
 
 def drops(network: Network, picture: NDArray[np.uint8], label: str, cells: int) -> tuple[float, Features]:
     """Where a network sees a landmark: what covering a patch takes from its probability (Zeiler and Fergus, 2014).
@@ -31,7 +29,5 @@ def drops(network: Network, picture: NDArray[np.uint8], label: str, cells: int) 
         reach = [slice(max(edges[i] - side // cells // 2, 0), edges[i + 1] + side // cells // 2) for i in (row, column)]
         covered[place, reach[0], reach[1]] = picture.mean(axis=(0, 1))
     whole_photo = float(network.probabilities(picture[None])[0, number])
-    left = np.concatenate(
-        [network.probabilities(block) for block in np.array_split(covered, -(-len(covered) // BLOCK))]
-    )
-    return whole_photo, np.asarray((whole_photo - left[:, number]).reshape(cells, cells), np.float32)
+    left = network.probabilities(covered)[:, number]
+    return whole_photo, np.asarray((whole_photo - left).reshape(cells, cells), np.float32)

@@ -117,19 +117,26 @@ def read_square(path: Path, side: int, crop: bool) -> Picture:
 
     ``crop`` takes the largest square in its middle; else the whole photo is squashed, as in the thesis.
     """
-    content = path.read_bytes()
     try:
-        (width, height), _ = head = header(content)
-        picture = decode(
-            content, -(-side * max(width, height) // min(width, height)) if crop else side, head, exact=False
-        )
+        return square(path.read_bytes(), side, crop)
     except InputError:
         raise _unreadable(path) from None
+
+
+def square(content: bytes, side: int, crop: bool) -> Picture:
+    """The same of a photo in memory. Raises ``InputError`` as ``header`` and ``decode`` do."""
+    (width, height), _ = head = header(content)
+    least = -(-side * max(width, height) // min(width, height)) if crop else side
+    return fit(decode(content, least, head, exact=False), side, crop)
+
+
+def fit(picture: Picture, side: int, crop: bool) -> Picture:
+    """The same of a picture decoded by now, uint8 BGR (height, width, 3)."""
     if crop:
         height, width = picture.shape[:2]
-        square = min(height, width)
-        top, left = (height - square) // 2, (width - square) // 2
-        picture = picture[top : top + square, left : left + square]
+        short = min(height, width)
+        top, left = (height - short) // 2, (width - short) // 2
+        picture = picture[top : top + short, left : left + short]
     return np.ascontiguousarray(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)[..., ::-1])
 
 

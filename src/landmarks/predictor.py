@@ -19,7 +19,6 @@ from landmarks.files import read_json
 
 Pictures = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
-LARGEST = 8  # pictures that pass the network at once: more are no faster, and take more memory
 DIGITS = 6  # of a confidence, as in the tables of predictions
 
 
@@ -71,12 +70,12 @@ class Predictor:
 
     def run(self, pictures: Pictures) -> tuple[Vectors, Vectors]:
         """Penultimate vectors (n, dimensions) and probabilities (n, labels), float32, of uint8 RGB (n, size, size, 3); n > 0."""
-        blocks = [self._block(pictures[at : at + LARGEST]) for at in range(0, len(pictures), LARGEST)]
+        blocks = [self._block(pictures[at : at + networks.BLOCK]) for at in range(0, len(pictures), networks.BLOCK)]
         vectors, shares = (np.concatenate(part) for part in zip(*blocks, strict=True))
         return vectors, shares
 
     def _block(self, pictures: Pictures) -> tuple[Vectors, Vectors]:
-        """The same of up to ``LARGEST``, filled up to a power of two: TensorFlow keeps memory for every size that it meets."""
+        """The same of up to ``networks.BLOCK``, filled up to a power of two: TensorFlow keeps memory for every size that it meets."""
         count = len(pictures)
         filled = np.zeros((1 << (count - 1).bit_length(), *pictures.shape[1:]), np.uint8)
         filled[:count] = pictures

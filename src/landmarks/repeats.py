@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from landmarks import figures
-from landmarks.files import whole
 
 COLUMNS = ("model", "seed", "components", "validation", "test")  # the last two: top-1 accuracy
 
@@ -50,5 +49,4 @@ def draw(path: Path, rows: pd.DataFrame, components: int, of: str) -> None:
     right.set(xlabel=f"test accuracy, {components} components", xlim=(0, 1.02))
     right.grid(axis="x", alpha=0.3)
     figure.suptitle(f"{of}: mean and standard deviation over {rows['seed'].nunique()} seeds")
-    with whole(path) as partial:
-        figure.savefig(partial, format="png", dpi=110, metadata={"Software": None})
+    figures.save(path, figure)

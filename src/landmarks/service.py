@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.exceptions import HTTPException
 
-from landmarks import occlusion, work
+from landmarks import networks, occlusion, work
 from landmarks.batching import Batcher, Row
 from landmarks.errors import InputError
 from landmarks.guard import Limits, Metrics
 from landmarks.messages import Explanation, Likeness
-from landmarks.predictor import LARGEST, Prediction, Predictor
+from landmarks.predictor import Prediction, Predictor
 from landmarks.similar import Training
 
 CELLS = 8  # of the map a side
@@ -117,7 +117,7 @@ async def running(
         ThreadPoolExecutor(work.workers(), "decode") as decoders,
         ThreadPoolExecutor(1, "aside") as aside,
     ):
-        batcher = Batcher(predictor.run, max(work.workers() // 2, 1), LARGEST, metrics.batch.observe)
+        batcher = Batcher(predictor.run, max(work.workers() // 2, 1), networks.BLOCK, metrics.batch.observe)
         training = aside.submit(learn)
         async with batcher.working():
             yield Service(predictor, limits, metrics, decoders, aside, batcher, training)

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks import photos, tables, work
-from landmarks.predictor import LARGEST, Predictor
+from landmarks import networks, photos, tables, work
+from landmarks.predictor import Predictor
 
 Vectors = NDArray[np.float32]
 QUALITY = 80
@@ -42,7 +42,9 @@ def learn(predictor: Predictor, folder: Path, split: Path) -> Training:
     rows = tables.read_split(split)
     rows = rows[rows["split"] == "train"]
     ids = list(rows.index)
-    blocks = [predictor.run(np.stack(block))[0] for block in work.batched(_squares(predictor, folder, ids), LARGEST)]
+    blocks = [
+        predictor.run(np.stack(block))[0] for block in work.batched(_squares(predictor, folder, ids), networks.BLOCK)
+    ]
     return Training(folder, ids, list(rows["landmark_id"]), _unit(np.concatenate(blocks)))
 
 

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import cast
-
 from landmarks import jpeg, photos
 from landmarks.errors import InputError
 
 SCAN = b"\xff\xda"
 SCANS = 500  # of a progressive JPEG; each costs a pass over all of it, and encoders write about ten
-
-
-@dataclass(frozen=True)
-class _Held:
-    """A file in memory, in place of the path that ``photos.read_square`` reads: one code for both."""
-
-    content: bytes
-
-    def read_bytes(self) -> bytes:
-        return self.content
 
 
 def square(content: bytes, side: int, crop: bool, max_pixels: int = photos.MAX_PIXELS) -> photos.Picture:
@@ -39,6 +25,6 @@ def square(content: bytes, side: int, crop: bool, max_pixels: int = photos.MAX_P
         raise InputError("too many scans")
     kept = jpeg.keep(content, max_pixels=max_pixels).content
     try:
-        return photos.read_square(cast("Path", _Held(kept)), side, crop)
+        return photos.square(kept, side, crop)
     except InputError:
         raise InputError("does not decode") from None

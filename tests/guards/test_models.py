@@ -51,8 +51,7 @@ def asked(model: str, mirrored: bool) -> NDArray[np.str_]:
     network, ids = networks.load(Path(f"models/{model}.json")), list(held_out(model).index)
     shown = squares.cached(Path("data/anonymous"), ids, network.recipe.size, network.recipe.crop)
     shown = shown[:, :, ::-1] if mirrored else shown
-    blocks = [network.probabilities(shown[at : at + 32]) for at in range(0, len(shown), 32)]
-    return np.array(network.labels)[np.concatenate(blocks).argmax(axis=1)]
+    return np.array(network.labels)[network.probabilities(shown).argmax(axis=1)]
 
 
 def test_the_results_are_those_of_the_predictions() -> None:
