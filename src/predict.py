@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import numpy as np
 import typer
 
 import stage
-from landmarks import asked, progress, work
+from landmarks import asked, progress, videos, work
 from landmarks.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,24 +24,25 @@ CHOICES = 3  # as many as a line of the table has room for
 
 
 class Answer(NamedTuple):
-    """What became of one photo: a prediction, or the reason why there is none."""
+    """What became of one photo, or a second of a clip: a prediction, or the reason why there is none."""
 
     photo: str
     prediction: "Prediction | None"
-    error: str
+    error: str = ""
+    second: int | None = None
+    majority: str = ""  # of a clip: the label of most frames around this one
 
 
 def main(
-    photos: Annotated[list[str], typer.Argument(help="Photos, folders of photos, URLs", show_default=False)],
-    model: Annotated[Path, typer.Option(help="JSON of the cnn stage, its weights beside it")] = Path(
-        "models/plain.json"
-    ),
-    unchecked: Annotated[bool, typer.Option("--unchecked", help="Take a model that dvc.lock does not know")] = False,
-    names: Annotated[Path | None, typer.Option(help="CSV of id, name: what landmarks are called")] = None,
-    threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Least confidence of an answer [the reject stage's]")
-    ] = None,
+    photos: Annotated[
+        list[str], typer.Argument(help="Photos, clips, folders of them, URLs of photos", show_default=False)
+    ],
+    model: stage.Model = stage.MODEL,
+    unchecked: stage.Unchecked = False,
+    names: stage.Names = None,
+    threshold: stage.Threshold = None,
     top: Annotated[int, typer.Option(min=1, help="Choices listed by --json")] = CHOICES,
+    window: Annotated[int, typer.Option(min=1, help="Clips: seconds that agree on a place by their majority")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all there is to know of the model")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV")] = False,
     contact: Annotated[str, typer.Option(help="Your mail address or page, shown to hosts of URLs")] = "",
@@ -49,7 +51,9 @@ def main(
 ) -> None:
     """Say which place each photo shows, how sure that is, and where it is none that the model knows.
 
-    Folders are searched through. Exit code 0: every photo has an answer; 1: some could not be read, or nothing was done.
+    Folders are searched through. Of a clip, a frame a second is looked at; its place is what most frames around it show.
+
+    Exit code 0: every photo has an answer; 1: some could not be read, or nothing was done.
     """
     if as_json and as_csv:
         raise InputError("--json and --csv: one of them")
@@ -61,13 +65,29 @@ def main(
         print(f"predict: no threshold was chosen for {model}: it never says unknown; set --threshold", file=sys.stderr)
     write: Callable[[Iterator[Answer], Predictor], bool] = _json if as_json else _csv if as_csv else _table
     with asked.opened(sources, contact, loopback, robots) as contents:
-        fine = write(_answers(loaded, contents, len(sources), top), loaded)
+        fine = write(_answers(loaded, contents, len(sources), top, window), loaded)
     if not fine:
         raise typer.Exit(1)
 
 
-def _answers(loaded: "Predictor", contents: Iterator[asked.Content], count: int, top: int) -> Iterator[Answer]:
-    """An answer a photo, in order, a batch of them in memory."""
+def _answers(
+    loaded: "Predictor", contents: Iterator[asked.Content], count: int, top: int, window: int
+) -> Iterator[Answer]:
+    """In order, an answer a photo and second of a clip."""
+    with progress.bar(count, "predict", "photo") as steps:
+        for clips, some in itertools.groupby(contents, lambda content: asked.is_clip(content.source)):
+            if clips:
+                for clip in some:
+                    yield from _seconds(loaded, clip.source, top, window)
+                    steps.update()
+            else:
+                for answer in _photos(loaded, some, top):
+                    yield answer
+                    steps.update()
+
+
+def _photos(loaded: "Predictor", contents: Iterator[asked.Content], top: int) -> Iterator[Answer]:
+    """A batch of them in memory."""
 
     def square(content: asked.Content) -> Any:
         try:
@@ -75,15 +95,38 @@ def _answers(loaded: "Predictor", contents: Iterator[asked.Content], count: int,
         except InputError as error:  # of this photo; the others have nothing to do with it
             return content.source, str(error)
 
-    for block in work.batched(progress.over(work.threads(square, contents), count, "predict"), BATCH):
+    for block in work.batched(work.threads(square, contents), BATCH):
         found = iter(loaded.predict([shown for _, shown in block if isinstance(shown, np.ndarray)], top))
         for source, shown in block:
-            yield Answer(source, None, shown) if isinstance(shown, str) else Answer(source, next(found), "")
+            yield Answer(source, None, shown) if isinstance(shown, str) else Answer(source, next(found))
+
+
+def _seconds(loaded: "Predictor", clip: str, top: int, window: int) -> Iterator[Answer]:
+    """What can be seen of a clip, then what is wrong with it if anything is."""
+    path, recipe = Path(clip), loaded.network.recipe
+    seen: dict[int, Prediction] = {}
+    error = ""
+    try:
+        shown = videos.frames(path, recipe.size, recipe.crop)
+        for second, square in progress.over(shown, round(videos.length(path)), path.name, "s"):
+            (seen[second],) = loaded.predict([square], top)
+    except InputError as found:
+        error = str(found)
+    said = list(seen.values())
+    places = videos.majority([one.label for one in said], [one.confidence for one in said], window)
+    for (second, one), place in zip(seen.items(), places, strict=True):
+        yield Answer(clip, one, "", second, place)
+    if error:
+        yield Answer(clip, None, error)
 
 
 def _json(answers: Iterator[Answer], loaded: "Predictor") -> bool:
     rows = [
-        {"photo": row.photo, **(dataclasses.asdict(row.prediction) if row.prediction else {"error": row.error})}
+        {
+            "photo": row.photo,
+            **({} if row.second is None else {"second": row.second, "majority": row.majority}),
+            **(dataclasses.asdict(row.prediction) if row.prediction else {"error": row.error}),
+        }
         for row in answers
     ]
     print(
@@ -94,28 +137,42 @@ def _json(answers: Iterator[Answer], loaded: "Predictor") -> bool:
 
 def _csv(answers: Iterator[Answer], loaded: "Predictor") -> bool:
     table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["photo", "label", "name", "confidence", "surest", "error"])
+    table.writerow(["photo", "second", "label", "name", "confidence", "surest", "majority", "error"])
     fine = True
-    for photo, said, error in answers:
+    for photo, said, error, second, majority in answers:
         row = [said.label, said.name, f"{said.confidence:.6f}", said.top[0].label] if said else [""] * 4
-        table.writerow([photo, *row, error])
+        table.writerow([photo, second, *row, majority, error])
         fine = fine and said is not None
     return fine
 
 
 def _table(answers: Iterator[Answer], loaded: "Predictor") -> bool:
-    rows, fine = [("photo", "place", "sure", "choices")], True
-    for photo, said, error in answers:
+    told = list(answers)
+    rows = [("photo", "place", "sure", "choices")]
+    for photo, said, error, second, majority in told:
         if said:
             choices = ", ".join(f"{choice.name} {choice.confidence:.2f}" for choice in said.top[:CHOICES])
-            rows.append((photo, said.name, f"{said.confidence:.2f}", choices))
+            when, place = ("", said.name) if second is None else (f" {_clock(second)}", loaded.name(majority))
+            rows.append((photo + when, place, f"{said.confidence:.2f}", choices))
         else:
             rows.append((photo, "-", "-", error))
-            fine = False
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]))
-    return fine
+    for clip, seconds in itertools.groupby((row for row in told if row.second is not None), lambda row: row.photo):
+        print(f"{clip}: {', '.join(_stretches(seconds, loaded))}")
+    return all(row.prediction for row in told)
+
+
+def _stretches(seconds: Iterator[Answer], loaded: "Predictor") -> Iterator[str]:
+    """A clip in short: from when to when it shows which place."""
+    for majority, rows in itertools.groupby(seconds, lambda row: row.majority):
+        when = [row.second or 0 for row in rows]
+        yield f"{_clock(when[0])}-{_clock(when[-1])} {loaded.name(majority)}"
+
+
+def _clock(second: int) -> str:
+    return f"{second // 60}:{second % 60:02}"
 
 
 if __name__ == "__main__":

@@ -22,14 +22,10 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def main(
-    model: Annotated[Path, typer.Option(help="JSON of the cnn stage, its weights beside it")] = Path(
-        "models/plain.json"
-    ),
-    unchecked: Annotated[bool, typer.Option("--unchecked", help="Take a model that dvc.lock does not know")] = False,
-    names: Annotated[Path | None, typer.Option(help="CSV of id, name: what landmarks are called")] = None,
-    threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Least confidence of an answer [the reject stage's]")
-    ] = None,
+    model: stage.Model = stage.MODEL,
+    unchecked: stage.Unchecked = False,
+    names: stage.Names = None,
+    threshold: stage.Threshold = None,
     anonymous: Annotated[
         Path, typer.Option(help="Folder of the anonymize stage: similar photos are shown from it, if it is there")
     ] = Path("data/anonymous"),

@@ -18,6 +18,15 @@ Words = Annotated[int, typer.Option(min=2, help="The other encodings: size of th
 Components = Annotated[int, typer.Option(min=1, help="… principal components of a descriptor")]
 Sample = Annotated[int, typer.Option(min=2, help="… descriptors they learn from")]
 
+# of the scripts that answer with a trained network
+Model = Annotated[Path, typer.Option(help="JSON of the cnn stage, its weights beside it")]
+Unchecked = Annotated[bool, typer.Option("--unchecked", help="Take a model that dvc.lock does not know")]
+Names = Annotated[Path | None, typer.Option(help="CSV of id, name: what landmarks are called")]
+Threshold = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Least confidence of an answer [the reject stage's]")
+]
+MODEL = Path("models/plain.json")
+
 
 def run(main: Callable[..., None]) -> None:
     """Run ``main`` as a typer command whose ``--per_class`` is also ``--per-class``, as DVC unpacks parameters.

@@ -1,4 +1,4 @@
-"""The photos that somebody asks about: files, folders of them, addresses."""
+"""The photos and clips that somebody asks about: files, folders of them, addresses."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from landmarks import fetching, sources, web
+from landmarks import fetching, sources, videos, web
 from landmarks.errors import InputError
 
+SHOWN = (*sources.ENDINGS, *videos.ENDINGS)
 MEGABYTES = 32.0  # of one photo, as in the download stage
 
 
@@ -28,8 +29,13 @@ def is_address(source: str) -> bool:
     return "://" in source
 
 
+def is_clip(source: str) -> bool:
+    """Is it a video, by its name?"""
+    return not is_address(source) and source.lower().endswith(videos.ENDINGS)
+
+
 def listed(asked: Sequence[str]) -> list[str]:
-    """Paths and addresses of photos: folders are replaced by the photos in them, sorted, hidden ones left out.
+    """Paths and addresses: folders are replaced by the photos and clips in them, sorted, hidden ones left out.
 
     Raises ``InputError`` if a folder has none.
     """
@@ -39,15 +45,15 @@ def listed(asked: Sequence[str]) -> list[str]:
         if is_address(source) or not folder.is_dir():
             found.append(source)
             continue
-        inside = sorted(path for path in folder.rglob("*") if _is_photo(path.relative_to(folder)) and path.is_file())
+        inside = sorted(path for path in folder.rglob("*") if _is_shown(path.relative_to(folder)) and path.is_file())
         if not inside:
-            raise InputError(f"{source}: no photos in there ({', '.join(sources.ENDINGS)}); give another folder")
+            raise InputError(f"{source}: no photos in there ({', '.join(SHOWN)}); give another folder")
         found += map(str, inside)
     return found
 
 
-def _is_photo(path: Path) -> bool:
-    return path.suffix.lower() in sources.ENDINGS and not any(part.startswith(".") for part in path.parts)
+def _is_shown(path: Path) -> bool:
+    return path.suffix.lower() in SHOWN and not any(part.startswith(".") for part in path.parts)
 
 
 @contextlib.contextmanager
