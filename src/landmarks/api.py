@@ -119,10 +119,8 @@ def _tensorflow_serving(app: FastAPI, provenance: Provenance) -> None:
     )
     async def predict(request: Request, top: Top = 3) -> Predictions:
         rows, working = await messages.parsed(Rows, request), _service(request)
-        contents = messages.decoded(
-            [instance.b64 for instance in rows.instances], "instances", working.limits.instances
-        )
-        return Predictions(predictions=await working.predict(contents, "instances", top))
+        photos = messages.bounded([row.b64 for row in rows.instances], "instances", working.limits.instances)
+        return Predictions(predictions=await working.predict(photos, "instances", top))
 
     @app.get(base, tags=tags, summary="Is the model there?")
     async def status() -> dict[str, Any]:
@@ -186,7 +184,7 @@ def _v2(app: FastAPI, provenance: Provenance) -> None:
         wanted = [output.name for output in asked.outputs] or list(outputs)
         if unknown := set(wanted).difference(outputs):
             raise HTTPException(400, f"outputs: no {min(unknown)!r}; there are {', '.join(outputs)}")
-        rows = await working.rows(messages.decoded(values, "photo", working.limits.instances), "photo")
+        rows = await working.rows(messages.bounded(values, "photo", working.limits.instances), "photo")
         shares = [row[1] for _, row in rows]
         said = [working.predictor.answer(share, 1) for share in shares]
         columns: dict[str, list[Any]] = {
