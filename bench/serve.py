@@ -11,7 +11,6 @@ import contextlib
 import http.client
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from typing import Annotated
 
 import memory
 import numpy as np
+import psutil
 import requests
 import typer
 from material import ROOT
@@ -110,8 +110,7 @@ def explain(port: int, content: bytes) -> None:
 
 def resident(process: int) -> float:
     """Resident set of a process, GB."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
-    return int(found[1]) / 1e6 if found else float("nan")
+    return float(psutil.Process(process).memory_info().rss / 1e9)
 
 
 def main(

@@ -28,7 +28,7 @@ def main(
     for label in sorted(network.labels, key=contracts.natural)[:landmarks]:
         chosen = rows[(rows["landmark_id"] == label) & (rows["split"] == "test")]["id"].min()
         picture = photos.read_square(anonymous / f"{chosen}.jpg", network.recipe.size, network.recipe.crop)
-        probability, drops = occlusion.drops(network, picture, label, cells)
+        probability, drops = occlusion.drops(network.probabilities, picture, network.labels.index(label), cells)
         shown.append((picture, drops, f"{label[:12]}: {probability:.2f}"))
     figures.occlusions(figure, shown)
 

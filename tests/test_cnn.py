@@ -143,7 +143,7 @@ def test_covering_what_the_network_looks_at_lowers_the_probability(
     assert made[0] == made[1]
     network = networks.load(trained)
     picture = pictures.read_square(photos / "images" / "p1_00.jpg", 128, True)
-    probability, drops = occlusion.drops(network, picture, "1", 4)
+    probability, drops = occlusion.drops(network.probabilities, picture, network.labels.index("1"), 4)
     assert probability == network.probabilities(picture[None])[0, 0]
     row, column = (int(i) for i in np.unravel_index(drops.argmax(), drops.shape))
     covered = picture.copy()

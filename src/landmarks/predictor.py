@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from landmarks import contracts, networks, photos, provenance, tables, uploads
 from landmarks.errors import InputError
@@ -93,8 +94,9 @@ class Predictor:
                 vectors = layer(vectors, training=False)
             return vectors, tf.nn.softmax(last(vectors) / self.network.temperature)
 
-        # with a signature, else there would be one graph a batch size
-        return tf.function(run, input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)])
+        # with a signature, else there would be one graph a batch size; its weights constants, else batch norm is not folded
+        traced = tf.function(run, input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)])
+        return convert_variables_to_constants_v2(traced.get_concrete_function())
 
     def answer(self, shares: Vectors, top: int) -> Prediction:
         """What probabilities (labels,) say, with the ``top`` surest choices."""

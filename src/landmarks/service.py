@@ -87,7 +87,9 @@ class Service:
         self, square: NDArray[np.uint8], vector: NDArray[np.float32], prediction: Prediction, training: Training | None
     ) -> Explanation:
         network, label = self.predictor.network, prediction.top[0].label
-        _, drops = occlusion.drops(network, square, label, CELLS)
+        _, drops = occlusion.drops(
+            lambda shown: self.predictor.run(shown)[1], square, network.labels.index(label), CELLS
+        )
         alike = [
             Likeness(
                 id=photo,
