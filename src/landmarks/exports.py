@@ -81,7 +81,7 @@ def keras(network: Network, path: Path) -> None:
     layers, size = tf.keras.layers, network.recipe.size
     trunk, *head = network.model.layers
     model = tf.keras.Sequential([
-        layers.InputLayer((size, size, 3)), *_affine(trunk.scale), trunk.layer, *head,
+        layers.InputLayer((size, size, 3)), *_affine(trunk.scale), modules.by_name(trunk.layer, network.recipe.module), *head,
         layers.Rescaling(1 / network.temperature), layers.Softmax(),
     ])  # fmt: skip
     with tempfile.TemporaryDirectory() as place:

@@ -119,7 +119,8 @@ def _application(name: str, make: Any, size: int) -> Module:
 
 
 def _published(name: str, size: int, values: Values, training: bool) -> Module:
-    layer = hub.KerasLayer(name, trainable=training)  # one that is not trainable ignores that it is in training
+    # Loaded first: of a name, KerasLayer would import Keras 3 to no end. One that is not trainable ignores that it is in training
+    layer = hub.KerasLayer(hub.load(name), trainable=training)
     if training and not layer._has_training_argument:  # the layer would leave it out in silence
         raise InputError(
             f"cnn.module {name}: has no training mode; set cnn.recipe to frozen or two-phase in params.yaml"
@@ -147,6 +148,15 @@ def _published(name: str, size: int, values: Values, training: bool) -> Module:
         False,
         list(getattr(found, "trainable_variables", ())),
     )
+
+
+def by_name(layer: Any, name: str) -> Any:
+    """The same layer, of a TF-Hub module one that can say in a .keras file from where its graph is to be loaded."""
+    if not isinstance(layer, hub.KerasLayer):
+        return layer
+    named = hub.KerasLayer(name, trainable=layer.trainable, name=layer.name)
+    named.set_weights(layer.get_weights())
+    return named
 
 
 def _hint(name: str) -> str:
