@@ -53,12 +53,13 @@ def main(
     key = os.environ.get(KEY, "")
     if host not in LOOPBACK and not key:
         print(f"serve: {host} can be reached by others, and no key is asked for: set {KEY}", file=sys.stderr)
-    loaded = predictor.load(model, None if unchecked else Path("dvc.lock"), names, threshold, threads=1)
+    lock = None if unchecked else Path("dvc.lock")
+    loaded = predictor.load(model, lock, names, threshold, threads=1)
     if loaded.provenance.threshold is None:
         print(f"serve: no threshold was chosen for {model}: it never says unknown; set --threshold", file=sys.stderr)
     limits = guard.Limits(megabytes, megapixels, instances, seconds, requests)
     uvicorn.run(
-        api.application(loaded, limits, key, partial(_learn, loaded, anonymous, split)),
+        api.application(loaded, limits, key, partial(_learn, loaded, anonymous, split, lock)),
         host=host,
         port=port,
         http=guard.protocol(seconds),
@@ -68,13 +69,15 @@ def main(
     )
 
 
-def _learn(loaded: "Predictor", anonymous: Path, split: Path) -> "similar.Training | None":
-    """The training photos; None where they are not there, or not as they should be."""
-    from landmarks import similar
+def _learn(loaded: "Predictor", anonymous: Path, split: Path, lock: Path | None) -> "similar.Training | None":
+    """The training photos; None where they are not there, or not those that were anonymized."""
+    from landmarks import provenance, similar
 
     if not anonymous.is_dir() or not split.is_file():
         return None
     try:
+        if lock:
+            provenance.read(lock).check([anonymous, split])
         return similar.learn(loaded, anonymous, split)
     except InputError as error:
         print(f"serve: no similar photos are shown: {error}", file=sys.stderr)

@@ -18,7 +18,7 @@ import yaml
 from conftest import ROOT, Clone, Script, fails_in_one_line, small_clone
 from scipy.stats import binomtest
 
-from landmarks import features, repeats, tables
+from landmarks import features, provenance, repeats, tables
 
 STAGES = (
     "catalogue",
@@ -202,6 +202,12 @@ def test_two_clones_make_the_same_lock_to_the_byte(clone: Clone, tmp_path: Path)
     assert (second.folder / "metrics" / "results.json").read_bytes() == (
         clone.folder / "metrics" / "results.json"
     ).read_bytes()
+
+
+@pytest.mark.slow
+def test_the_server_knows_files_and_folders_by_the_hashes_of_dvc(clone: Clone) -> None:
+    outs = [clone.folder / name for name in ("models/plain.json", "data/anonymous", "models/export")]
+    assert len(provenance.read(clone.folder / "dvc.lock").check(outs)) == 3
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -387,6 +388,26 @@ def started(model: Path, *options: object) -> Iterator[tuple[subprocess.Popen[st
     finally:
         process.kill()
         process.wait()
+
+
+def test_similar_photos_come_only_from_the_folder_that_dvc_recorded(
+    answering: Predictor, photos: Path, split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import serve
+    from landmarks import provenance
+
+    folder, parts, lock = tmp_path / "anonymous", tmp_path / "split.csv", tmp_path / "dvc.lock"
+    shutil.copytree(photos / "images", folder)
+    shutil.copy(split, parts)
+    outs = [{"path": path.name, "md5": provenance.md5(path)} for path in (folder, parts)]
+    lock.write_text(json.dumps({"stages": {"anonymize": {"outs": outs}}}))
+    known = serve._learn(answering, folder, parts, lock)
+    assert known is not None
+    one = folder / f"{known.ids[0]}.jpg"
+    one.write_bytes(scenery.photo(8, 1, 0))  # one that nobody has anonymized
+    assert serve._learn(answering, folder, parts, lock) is None
+    assert f"no similar photos are shown: {folder}: its MD5 is" in capsys.readouterr().err
+    assert serve._learn(answering, folder, parts, None) is not None
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -70,10 +71,15 @@ def _hashes(entries: Iterable[dict[str, Any]]) -> Hashes:
 
 
 def md5(file: Path) -> str:
-    """The hash that DVC knows a file by. Raises ``InputError`` if it is not there."""
+    """The hash that DVC knows a file by, or a folder with all its files. Raises ``InputError`` if it is not there."""
+    if file.is_dir():
+        inside = (path for path in file.rglob("*") if path.is_file())
+        listed = [{"md5": md5(path), "relpath": path.relative_to(file).as_posix()} for path in inside]
+        listed.sort(key=lambda entry: entry["relpath"])
+        return hashlib.md5(json.dumps(listed).encode(), usedforsecurity=False).hexdigest() + ".dir"
     try:
         return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         raise InputError(f"{file}: no such file; run: dvc checkout, or dvc repro where DVC has none") from None
 
 
