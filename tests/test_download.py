@@ -1,6 +1,7 @@
 """The download stage gets every photo that can be got, with manners, and says why of every one that can't."""
 
 import csv
+import contextlib
 import hashlib
 import io
 import itertools
@@ -490,7 +491,7 @@ def test_no_url_however_odd_breaks_the_plan(url: str) -> None:
 @settings(max_examples=200, deadline=None)
 def test_no_url_however_odd_breaks_a_request(url: str) -> None:
     session = web.session("test", 1, loopback=False)
-    with pytest.raises(web.FetchError):
+    with contextlib.suppress(web.FetchError):  # http://1.0 is 1.0.0.0, and where there is a network somebody may answer
         web.get(session, "http://" + url.replace("a", "").replace("b", ""), 0.2, 1)
 
 
