@@ -1,7 +1,7 @@
 """The download stage gets every photo that can be got, with manners, and says why of every one that can't."""
 
-import csv
 import contextlib
+import csv
 import hashlib
 import io
 import itertools
