@@ -108,7 +108,7 @@ def _seconds(loaded: "Predictor", clip: str, top: int, window: int) -> Iterator[
     error = ""
     try:
         shown = videos.frames(path, recipe.size, recipe.crop)
-        for second, square in progress.over(shown, round(videos.length(path)), path.name, "s"):
+        for second, square in progress.over(shown, round(videos.length(path)), path.name, "frame"):
             (seen[second],) = loaded.predict([square], top)
     except InputError as found:
         error = str(found)
