@@ -166,9 +166,10 @@ def _require_photos(answers: list[fetching.Answer], landmarks: list[str], journa
             if not first:
                 continue  # it has a reserve and nothing to replace
             fetching.close(journal, None)
+            knob = "set sample.unknown to 0" if landmark == contracts.UNKNOWN else "lower sample.classes"
             raise InputError(
                 f"landmark {landmark}: none of its URLs gave a photo (the first, {first.asked}: {first.status}); "
-                "is the network there? Else raise sample.reserve or lower sample.classes in params.yaml"
+                f"is the network there? Else raise sample.reserve or {knob} in params.yaml"
             )
 
 

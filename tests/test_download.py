@@ -15,6 +15,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -24,7 +25,7 @@ from hypothesis import strategies as st
 
 from landmarks import fetching, hosts, scenery, web
 
-Rows = list[tuple[str, str, int, int]]  # id, url, landmark_id, reserve
+Rows = list[tuple[str, str, Any, int]]  # id, url, landmark_id, reserve
 
 
 def sample(folder: Path, rows: Rows) -> Path:
@@ -643,6 +644,13 @@ def test_a_web_that_gives_nothing_is_an_error_not_an_empty_data_set(script: Scri
     done = fetch(script, tmp_path, rows, "--attempts", 1)
     fails_in_one_line(done, "landmark 1", "http://127.0.0.1:9/a.jpg", "unreachable", "is the network there?")
     assert not (tmp_path / "download.csv").exists()
+
+
+def test_no_photo_of_other_landmarks_is_an_error_that_says_how_to_do_without(
+    script: Script, host: Host, tmp_path: Path
+) -> None:
+    rows: Rows = [("a", f"{host.url}/photo/1-0.jpg", 1, 0), ("b", f"{host.url}/gone/2-0.jpg", "unknown", 0)]
+    fails_in_one_line(fetch(script, tmp_path, rows), "landmark unknown", "gone", "set sample.unknown to 0")
 
 
 def test_what_was_fetched_before_an_error_is_not_fetched_again_but_what_failed_is(
