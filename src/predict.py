@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 import numpy as np
 import typer
@@ -17,6 +17,8 @@ from landmarks import asked, progress, videos, work
 from landmarks.errors import InputError
 
 if TYPE_CHECKING:
+    from io import TextIOWrapper
+
     from landmarks.predictor import Prediction, Predictor
 
 BATCH = 32
@@ -42,7 +44,9 @@ def main(
     names: stage.Names = None,
     threshold: stage.Threshold = None,
     top: Annotated[int, typer.Option(min=1, help="Choices listed by --json")] = CHOICES,
-    window: Annotated[int, typer.Option(min=1, help="Clips: seconds that agree on a place by their majority")] = 5,
+    window: Annotated[
+        int, typer.Option(min=1, max=600, help="Clips: frames, a second apart, that agree on a place by their majority")
+    ] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all there is to know of the model")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV")] = False,
     contact: Annotated[str, typer.Option(help="Your mail address or page, shown to hosts of URLs")] = "",
@@ -57,6 +61,7 @@ def main(
     """
     if as_json and as_csv:
         raise InputError("--json and --csv: one of them")
+    cast("TextIOWrapper", sys.stdout).reconfigure(errors="surrogateescape")  # a file's name need not be UTF-8
     sources = asked.listed(photos)
     from landmarks import predictor  # here: --help and typos need not wait for TensorFlow
 
@@ -102,22 +107,26 @@ def _photos(loaded: "Predictor", contents: Iterator[asked.Content], top: int) ->
 
 
 def _seconds(loaded: "Predictor", clip: str, top: int, window: int) -> Iterator[Answer]:
-    """What can be seen of a clip, then what is wrong with it if anything is."""
+    """What can be seen of a clip."""
     path, recipe = Path(clip), loaded.network.recipe
     seen: dict[int, Prediction] = {}
-    error = ""
     try:
+        length = videos.length(path)
         shown = videos.frames(path, recipe.size, recipe.crop)
-        for second, square in progress.over(shown, round(videos.length(path)), path.name, "frame"):
+        for second, square in progress.over(shown, round(length), path.name, "frame"):
             (seen[second],) = loaded.predict([square], top)
-    except InputError as found:
-        error = str(found)
+    except InputError as error:
+        yield Answer(clip, None, str(error))
+        return
+    if max(seen) + 2 < length:  # it may be sound alone, and it may be lost
+        print(
+            f"predict: {clip}: {length:.0f} seconds, it says; the last frame seen is of {_clock(max(seen))}",
+            file=sys.stderr,
+        )
     said = list(seen.values())
     places = videos.majority([one.label for one in said], [one.confidence for one in said], window)
     for (second, one), place in zip(seen.items(), places, strict=True):
         yield Answer(clip, one, "", second, place)
-    if error:
-        yield Answer(clip, None, error)
 
 
 def _json(answers: Iterator[Answer], loaded: "Predictor") -> bool:
@@ -152,8 +161,9 @@ def _table(answers: Iterator[Answer], loaded: "Predictor") -> bool:
     for photo, said, error, second, majority in told:
         if said:
             choices = ", ".join(f"{choice.name} {choice.confidence:.2f}" for choice in said.top[:CHOICES])
-            when, place = ("", said.name) if second is None else (f" {_clock(second)}", loaded.name(majority))
-            rows.append((photo + when, place, f"{said.confidence:.2f}", choices))
+            when, place = ("", said.label) if second is None else (f" {_clock(second)}", majority)
+            sure = f"{said.confidence:.2f}" if place == said.label else "-"  # not of a place that its neighbours show
+            rows.append((photo + when, loaded.name(place), sure, choices))
         else:
             rows.append((photo, "-", "-", error))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]

@@ -77,9 +77,9 @@ def _learn(loaded: "Predictor", anonymous: Path, split: Path, lock: Path | None)
         return None
     try:
         if lock:
-            provenance.read(lock).check([anonymous, split])
+            provenance.read(lock).check([anonymous, split], "")
         return similar.learn(loaded, anonymous, split)
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(f"serve: no similar photos are shown: {error}", file=sys.stderr)
         return None
 

@@ -48,6 +48,7 @@ def script() -> Script:
             env={**os.environ, **environment},
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             check=False,
             timeout=300,
         )

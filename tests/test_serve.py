@@ -212,6 +212,7 @@ def hostile(photo: bytes) -> dict[str, tuple[int, str, dict[str, Any]]]:
         "no instances": (422, PREDICT, {"json": {"instances": []}}),
         "wrong types": (422, PREDICT, {"json": {"instances": [{"b64": 7}]}}),
         "columns": (422, PREDICT, {"json": {"inputs": {"b64": "aaaa"}}}),
+        "bad base64 in a column": (400, INFER, {"json": tensor(b"", shape=[1, 1], data=[["!!!"]])}),
         "bad base64": (400, PREDICT, {"json": {"instances": [{"b64": "%%%="}]}}),
         "base64 that is none": (400, PREDICT, {"json": {"instances": [{"b64": "né"}]}}),
         "a lone surrogate": (400, PREDICT, {"data": b'{"instances": [{"b64": "\\ud800"}]}'}),

@@ -6,6 +6,8 @@ import csv
 import io
 import itertools
 import json
+import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,14 +61,25 @@ def test_seconds_are_those_of_the_clock_whatever_the_rate(rate: float, seconds: 
     assert [second for second, _ in videos.frames(clip, SIDE, crop=True)] == seconds
 
 
-def test_a_clip_that_is_cut_off_is_seen_up_to_there_and_not_taken_for_whole(tmp_path: Path) -> None:
+def test_a_clip_that_is_cut_off_is_seen_up_to_there(tmp_path: Path) -> None:
     clip = film(tmp_path / "clip.mkv", [1] * 8)
     clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
-    seen: list[int] = []
-    with pytest.raises(InputError, match=r"no frame after \d of 8 seconds"):
-        seen.extend(second for second, _ in videos.frames(clip, SIDE, crop=True))
+    seen = [second for second, _ in videos.frames(clip, SIDE, crop=True)]
     assert seen == list(range(len(seen)))
     assert 0 < len(seen) < 8
+    assert videos.length(clip) == pytest.approx(8, abs=0.1)
+
+
+def test_a_camera_that_is_older_than_its_format_is_understood(tmp_path: Path) -> None:
+    clip = film(tmp_path / "clip.mov", [1, 2])
+    clip.write_bytes(clip.read_bytes().replace(b"ftyp", b"wide", 1))
+    assert len(list(videos.frames(clip, SIDE, crop=True))) == 2
+
+
+def test_a_name_that_is_not_utf_8_is_refused_with_its_reason(tmp_path: Path) -> None:
+    clip = film(tmp_path / "clip.mp4", [1]).rename(tmp_path / os.fsdecode(b"clip\xe9.mp4"))
+    with pytest.raises(InputError, match="not UTF-8"):
+        list(videos.frames(clip, SIDE, crop=True))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +90,7 @@ def test_a_clip_that_is_cut_off_is_seen_up_to_there_and_not_taken_for_whole(tmp_
         (b"#EXTM3U\n#EXTINF:1,\n/etc/hostname\n", "not a clip"),
         (scenery.photo(7, 1, 0), "not a clip"),
         (b"\0\0\0\x18ftypisom" + b"\0" * 100, "does not open"),
-        (b"RIFF\xff\0\0\0AVI " + b"\0" * 100, "does not open|no frame"),
+        (b"RIFF\xff\0\0\0AVI " + b"\0" * 100, "does not open|no frame can"),
         (b"\x1a\x45\xdf\xa3" + b"\0" * 100, "does not open"),
     ],
 )
@@ -147,25 +160,34 @@ def test_the_command_tells_the_place_by_second_and_goes_on_after_a_bad_clip(
 ) -> None:
     clip = film(tmp_path / "1.mp4", [1, 2, 2, 1])
     (tmp_path / "2.mp4").write_bytes(clip.read_bytes()[:5000])
+    cut = film(tmp_path / "4.mkv", [1] * 8)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     (tmp_path / "3.jpg").write_bytes(photo)
     options = (tmp_path, "--model", untrained, "--unchecked", "--threshold", 0, "--window", 3)
     done = script("predict", *options, "--json")
     assert done.returncode == 1
-    *seconds, bad, last = json.loads(done.stdout)["predictions"]
+    assert re.search(r"4.mkv: 8 seconds, it says; the last frame seen is of 0:0[1-5]\n", done.stderr)
+    *seconds, bad, last = [row for row in json.loads(done.stdout)["predictions"] if row["photo"] != str(cut)]
     assert [row["second"] for row in seconds] == [0, 1, 2, 3]
     shown = [picture for _, picture in videos.frames(clip, SIDE, crop=True)]
     labels = [answering.network.labels[best] for best in answering.run(np.stack(shown))[1].argmax(axis=1)]
     assert [row["label"] for row in seconds] == labels
     confidences = [row["confidence"] for row in seconds]
     assert [row["majority"] for row in seconds] == videos.majority(labels, confidences, 3)
-    assert bad == {"photo": str(tmp_path / "2.mp4"), "error": "damaged: the clip does not open"}
+    assert bad == {
+        "photo": str(tmp_path / "2.mp4"),
+        "error": "the clip does not open: it is damaged, or has no picture",
+    }
     assert last["known"]
 
+    cut.unlink()
     rows = list(csv.DictReader(io.StringIO(script("predict", *options, "--csv").stdout)))
     assert [row["second"] for row in rows] == ["0", "1", "2", "3", "", ""]
     assert [row["majority"] for row in rows[:4]] == [row["majority"] for row in seconds]
 
+    clip.with_name("2.mp4").rename(clip.with_name(os.fsdecode(b"\xe9.mp4")))
     said = script("predict", *options)
+    assert "not UTF-8" in said.stdout
     assert f"{clip} 0:03" in said.stdout
     assert said.stdout.splitlines()[-1].startswith(f"{clip}: 0:00-")
     assert said.stdout.splitlines()[-1].count("-0:") == 1 + sum(

@@ -35,7 +35,7 @@ def is_clip(source: str) -> bool:
 
 
 def listed(asked: Sequence[str]) -> list[str]:
-    """Paths and addresses: folders are replaced by the photos and clips in them, sorted, hidden ones left out.
+    """Paths and addresses: folders are replaced by the photos and clips in them, sorted, hidden ones left out; each once.
 
     Raises ``InputError`` if a folder has none.
     """
@@ -49,7 +49,7 @@ def listed(asked: Sequence[str]) -> list[str]:
         if not inside:
             raise InputError(f"{source}: no photos in there ({', '.join(SHOWN)}); give another folder")
         found += map(str, inside)
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _is_shown(path: Path) -> bool:

@@ -137,6 +137,7 @@ async def parsed(kind: type[Body], request: Request) -> Body:
         return kind.model_validate_json(body)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
+        found.sort(key=lambda one: (one["type"] not in CODES, -len(one["loc"])))  # of a union, the form that was meant
         raise HTTPException(CODES.get(found[0]["type"], 422), first(found)) from None
 
 

@@ -33,8 +33,8 @@ class Lock:
         except ValueError:
             raise InputError(f"{file}: lies outside the folder of {self.path}; {REMEDY}") from None
 
-    def check(self, files: Iterable[Path]) -> Hashes:
-        """The hashes of ``files``. Raises ``InputError`` if one is missing, is no output, or is not the one that was made."""
+    def check(self, files: Iterable[Path], otherwise: str = f", or {REMEDY}") -> Hashes:
+        """The hashes of ``files``; ``otherwise`` ends what to do about one that is another. Raises ``InputError`` if one is missing, is no output, or is not the one that was made."""
         found = {}
         for file in files:
             name = self.name(file)
@@ -43,7 +43,7 @@ class Lock:
                 raise InputError(f"{file}: {self.path} knows no such output; {REMEDY}")
             if found[name] != self.outs[name]:
                 raise InputError(
-                    f"{file}: its MD5 is {found[name]}, {self.path} says {self.outs[name]}; run: dvc checkout, or {REMEDY}"
+                    f"{file}: its MD5 is {found[name]}, {self.path} says {self.outs[name]}; run: dvc checkout{otherwise}"
                 )
         return found
 

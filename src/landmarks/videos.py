@@ -15,6 +15,7 @@ from landmarks.errors import InputError
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong with a clip is told once, by its name
 ENDINGS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 HEAD = 12  # bytes that tell a container; FFmpeg would go by content, too, and follow a playlist to other files
+BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # what an MP4 begins with, or an old MOV
 RATE = 25  # frames a second of a container that has neither times nor a rate
 
 
@@ -23,10 +24,9 @@ def frames(path: Path, side: int, crop: bool) -> Iterator[tuple[int, photos.Pict
 
     All frames are decoded, one at a time is in memory. The turn that a phone notes is applied.
 
-    Raises ``InputError`` if the file is not there or is no clip, and after the last frame there is if the clip promised more.
+    Raises ``InputError`` if the file is not there, is no clip or has no frame.
     """
-    promised = length(path)
-    clip, due, number, at = _open(path), 0, 0, 0.0
+    clip, due, number = _open(path), 0, 0
     try:
         while clip.grab():
             stamp = clip.get(cv2.CAP_PROP_POS_MSEC)
@@ -40,17 +40,14 @@ def frames(path: Path, side: int, crop: bool) -> Iterator[tuple[int, photos.Pict
                 due = int(at) + 1
     finally:
         clip.release()
-    if not due or at < promised - 2:  # the promise is rounded
-        raise InputError(f"no frame after {at:.0f} of {promised:.0f} seconds: the clip is cut off, or damaged")
+    if not due:
+        raise InputError("damaged: no frame can be read")
 
 
 def length(path: Path) -> float:
-    """Seconds that a clip promises to last; 0 if it says nothing. Raises ``InputError`` as ``frames``."""
+    """Seconds that a clip says it lasts, sound and all; 0 if it says nothing. Raises ``InputError`` as ``frames``."""
     clip = _open(path)
     try:
-        wide, high = clip.get(cv2.CAP_PROP_FRAME_WIDTH), clip.get(cv2.CAP_PROP_FRAME_HEIGHT)
-        if wide * high > photos.MAX_PIXELS:
-            raise InputError("too large")
         rate = clip.get(cv2.CAP_PROP_FPS)
         return max(clip.get(cv2.CAP_PROP_FRAME_COUNT) / rate, 0.0) if rate > 0 else 0.0
     finally:
@@ -65,17 +62,25 @@ def _open(path: Path) -> cv2.VideoCapture:
         raise InputError("no such file") from None
     except OSError as error:
         raise InputError(error.strerror or "cannot be read") from None
-    if not (head[4:8] == b"ftyp" or head[:4] == b"\x1a\x45\xdf\xa3" or (head[:4] == b"RIFF" and head[8:] == b"AVI ")):
+    if not (head[4:8] in BOXES or head[:4] == b"\x1a\x45\xdf\xa3" or (head[:4] == b"RIFF" and head[8:] == b"AVI ")):
         raise InputError(f"not a clip: {', '.join(ENDINGS)} are read")
+    name = str(path.resolve())
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # OpenCV would crash
+        raise InputError("its name is not UTF-8: rename it") from None
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-    clip = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
+    clip = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
     if not clip.isOpened():
-        raise InputError("damaged: the clip does not open")
+        raise InputError("the clip does not open: it is damaged, or has no picture")
+    if clip.get(cv2.CAP_PROP_FRAME_WIDTH) * clip.get(cv2.CAP_PROP_FRAME_HEIGHT) > photos.MAX_PIXELS:
+        clip.release()
+        raise InputError("too large")
     return clip
 
 
 def majority(labels: Sequence[str], confidences: Sequence[float], window: int) -> list[str]:
-    """For each frame what most of the ``window`` frames around it show; of equals, what they are surest of together."""
+    """For each frame what the ``window`` frames around it show most often; of equals, what they are surest of together."""
     before, after = (window - 1) // 2, window // 2
     said = []
     for place in range(len(labels)):
