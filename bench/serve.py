@@ -138,9 +138,7 @@ def main(
             command = [str(litserve), "bench/litserver.py", str(model), str(ports[name]), str(batch)]
             stack.enter_context(running(command, ports[name], "/health"))
         print(f"{photo.name}, {len(content) / 1000:.0f} KB; ours ready in {ready:.1f} s, then {at_ready:.2f} GB")
-        explain(
-            ports["ours"], content
-        )  # which waits for the training photos: else their reading would be measured, too
+        explain(ports["ours"], content)  # waits for the training photos: else reading them would be measured, too
         latencies(model, content, ports, body, calls)
         print(f"ours, after that: {resident(process):.2f} GB resident, {memory.held(process):.2f} GB proportional")
         found = defaultdict(list)

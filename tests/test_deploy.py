@@ -76,6 +76,8 @@ def test_the_container_is_given_what_it_copies_and_runs_as_nobody_special() -> N
             assert f"!{name}\n" in given
     assert re.search(r"^USER [1-9]\d+$", DOCKERFILE, re.MULTILINE)  # a number: others see at once that it is not root
     assert DOCKERFILE.index("USER") < DOCKERFILE.index("CMD")
+    for path in ("src/serve.py", "dvc.lock", "requirements.lock", "data/demo/backbone"):
+        assert (ROOT / path).exists()
 
 
 def test_the_dockerfile_passes_its_linter(tmp_path: Path) -> None:
@@ -93,14 +95,13 @@ def test_the_container_s_command_serves_from_the_files_that_are_copied_and_is_fo
     """Without Docker: the same files in an empty folder, its command, its health check, on another port."""
     for names, place in COPIED:
         for name in map(Path, names.split()):
-            into = tmp_path / place / ("" if name.is_dir() else name.name)
-            if name.parts[0] == "models":
-                into.parent.mkdir(exist_ok=True)
-                shutil.copy(untrained.with_name(name.name), into)
-            elif (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, tmp_path / place)
-            elif not place.startswith("/"):
-                shutil.copy(ROOT / name, into)
+            given = untrained.with_name(name.name) if name.parts[0] == "models" else ROOT / name
+            into = tmp_path / place.lstrip("/")
+            if given.is_dir():
+                shutil.copytree(given, into)
+            else:
+                into.mkdir(exist_ok=True)
+                shutil.copy(given, into)
     lock = untrained.with_name("dvc.lock").read_text()
     (tmp_path / "dvc.lock").write_text(re.sub(r"path: (plain|threshold)", r"path: models/\1", lock))
     with socket.socket() as found:

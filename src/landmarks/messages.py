@@ -20,8 +20,6 @@ Body = TypeVar("Body", bound=BaseModel)
 FORM = "multipart/form-data"
 MOST = 1024  # photos a request whatever the limits: a body of small change is not even read to its end
 CODES = {"json_invalid": 400, "bytes_invalid_encoding": 400, "too_long": 413}  # by what is wrong with a body; else 422
-
-
 BASE64 = ConfigDict(val_json_bytes="base64")
 Base64 = Annotated[bytes, WithJsonSchema({"type": "string", "format": "byte"})]
 
@@ -119,9 +117,8 @@ class Error(BaseModel):
 
 def first(errors: Sequence[Any]) -> str:
     """Where the first thing is wrong, and what; never the value, which may be a photo."""
-    parts = [
-        part for part in errors[0]["loc"] if not str(part).startswith("list[")
-    ]  # pydantic's word for one of a union
+    # list[...] is pydantic's word for a form that a union may have
+    parts = [part for part in errors[0]["loc"] if not str(part).startswith("list[")]
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return f"{place.lstrip('.') or 'the body'}: {errors[0]['msg']}"
 

@@ -34,7 +34,10 @@ class Lock:
             raise InputError(f"{file}: lies outside the folder of {self.path}; {REMEDY}") from None
 
     def check(self, files: Iterable[Path], otherwise: str = f", or {REMEDY}") -> Hashes:
-        """The hashes of ``files``; ``otherwise`` ends what to do about one that is another. Raises ``InputError`` if one is missing, is no output, or is not the one that was made."""
+        """The hashes of ``files``. Raises ``InputError`` if one is missing, is no output, or is not the one that was made.
+
+        ``otherwise`` ends what that says of one that is another: a model may be taken unchecked, photos may not.
+        """
         found = {}
         for file in files:
             name = self.name(file)
