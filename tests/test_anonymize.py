@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, Host, Script, fails_in_one_line, turned
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -174,6 +174,30 @@ def test_a_box_is_turned_back_to_where_it_was(turns: int, width: int, height: in
     rows, columns = np.nonzero(np.rot90(marked, turns))
     seen = faces.Face(int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1, 1.0)
     assert faces.turn_back(seen, turns, width, height) == faces.Face(x, y, w, h, 1.0)
+
+
+BOXES = st.builds(
+    faces.Face, *(st.integers(0, 60) for _ in range(2)), *(st.integers(1, 60) for _ in range(2)), st.floats(0, 1)
+)
+
+
+@given(st.lists(BOXES, min_size=1, max_size=12))
+def test_merged_boxes_carry_the_highest_score_of_what_lies_in_them(found: list[faces.Face]) -> None:
+    merged = faces.merge(found)
+    assert max(face.score for face in merged) == max(face.score for face in found)
+    for face in found:
+        assert any(faces._inside(face, larger) and larger.score >= face.score for larger in merged)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1), st.floats(0.15, 1.5), st.floats(0, 8), st.floats(-40, 40), st.sampled_from([0.3, 0.6]))
+def test_a_photo_in_which_a_face_scores_enough_does_not_pass_as_it_is(
+    person: int, scale: float, blur: float, turn: float, confidence: float
+) -> None:
+    picture = portrait(*PORTRAITS[person][:2]).rotate(turn).resize((int(400 * scale), int(480 * scale)))
+    shown = cv2.GaussianBlur(np.asarray(picture)[..., ::-1], (0, 0), 0.1 + blur * scale)
+    looked = gate.Settings(sizes=(160, 320, 640), confidence=confidence, recheck=confidence / 4)
+    assert bool(looked.first(shown)) == bool(looked.look()(shown, confidence))
 
 
 def test_no_readable_photo_is_an_error_and_leaves_no_output(script: Script, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -31,11 +31,17 @@ class Face:
 
 
 def merge(found: list[Face]) -> list[Face]:
-    """The same faces, largest first, without those that lie in a larger one."""
+    """The same faces, largest first, without those that lie in a larger one, which takes the higher of the two scores.
+
+    A box that kept a low score of its own would hide from whoever asks for a higher one what was found inside it.
+    """
     kept: list[Face] = []
     for face in sorted(found, key=lambda face: (-face.w * face.h, -face.score, face.x, face.y)):
-        if not any(_inside(face, larger) for larger in kept):
+        place = next((place for place, larger in enumerate(kept) if _inside(face, larger)), None)
+        if place is None:
             kept.append(face)
+        else:
+            kept[place] = replace(kept[place], score=max(kept[place].score, face.score))
     return kept
 
 
