@@ -28,7 +28,8 @@ from tqdm import tqdm
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from landmarks import detectors, faces, photos  # noqa: E402 - needs the path
+from landmarks.images import decoding  # noqa: E402 - needs the path
+from landmarks.privacy import face_detectors, redaction  # noqa: E402 - needs the path
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Boxes = dict[str, list[tuple[float, float, float, float]]]
@@ -45,7 +46,7 @@ def boxed(folder: Path) -> Boxes:
     return found
 
 
-def covered(box: tuple[float, float, float, float], found: list[faces.Face]) -> bool:
+def covered(box: tuple[float, float, float, float], found: list[redaction.Face]) -> bool:
     """Does one detection, with its margin, cover half of the box?"""
     x, y, w, h = box
     for face in found:
@@ -76,11 +77,11 @@ def recall(
         for turns in range(4):
             hits = []
             for file, known in boxes.items():
-                picture = photos.read(folder / "images" / file)
+                picture = decoding.read(folder / "images" / file)
                 height, width = picture.shape[:2]
                 turned = np.ascontiguousarray(np.rot90(picture, turns))
-                seen = detectors.detect(turned, confidence, name, models, **knobs)
-                back = [faces.turn_back(face, turns, width, height) for face in seen]
+                seen = face_detectors.detect(turned, confidence, name, models, **knobs)
+                back = [redaction.turn_back(face, turns, width, height) for face in seen]
                 hits += [covered(box, back) for box in known]
             shares.append(float(np.mean(hits)))
         print(f"  {label:26}", "  ".join(f"{share:.3f}" for share in shares))
@@ -142,10 +143,10 @@ def restore(folder: Folder, rounds: Annotated[int, typer.Option(help="Draws of t
     """
     crops = []
     for file, known in boxed(folder).items():
-        picture = photos.read(folder / "images" / file)
+        picture = decoding.read(folder / "images" / file)
         for x, y, w, h in known:
             left, top = max(int(x), 0), max(int(y), 0)
-            box = faces.Face(left, top, int(x + w) - left, int(y + h) - top, 1.0)
+            box = redaction.Face(left, top, int(x + w) - left, int(y + h) - top, 1.0)
             crops.append((picture, box))
     originals = [crop(picture, box) for picture, box in crops]
     gallery = [features(face) for face in originals]
@@ -162,12 +163,12 @@ def restore(folder: Folder, rounds: Annotated[int, typer.Option(help="Draws of t
         print(f"  {method:9}", "  ".join(f"{kind} {np.mean(shares):5.2f}" for kind, shares in told.items()))
 
 
-def obscured(picture: photos.Picture, box: faces.Face, method: str, draw: int) -> photos.Picture:
+def obscured(picture: decoding.Picture, box: redaction.Face, method: str, draw: int) -> decoding.Picture:
     """One face of a photo hidden by a method of ours, or by the thesis' mosaic; ``draw`` makes it another photo, by a pixel."""
     picture = picture.copy()
     picture[box.y, box.x, 0] ^= np.uint8(draw)
     if method != "mosaic":
-        return faces.obscure(picture, [box], method, 0.0, 5)  # type: ignore[arg-type] # one of its three
+        return redaction.obscure(picture, [box], method, 0.0, 5)  # type: ignore[arg-type] # one of its three
     done = picture.copy()
     region = done[box.y : box.y + box.h, box.x : box.x + box.w]
     small = cv2.resize(region, (5, 5), interpolation=cv2.INTER_AREA)
@@ -175,13 +176,13 @@ def obscured(picture: photos.Picture, box: faces.Face, method: str, draw: int) -
     return done
 
 
-def crop(picture: photos.Picture, box: faces.Face) -> photos.Picture:
+def crop(picture: decoding.Picture, box: redaction.Face) -> decoding.Picture:
     """A face at a common size: uint8 (64, 64, 3)."""
     region = picture[box.y : box.y + box.h, box.x : box.x + box.w]
     return np.asarray(cv2.resize(region, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def features(face: photos.Picture) -> dict[str, NDArray[np.float64]]:
+def features(face: decoding.Picture) -> dict[str, NDArray[np.float64]]:
     """What faces are compared by."""
     from skimage.feature import hog, local_binary_pattern
 
@@ -202,7 +203,7 @@ def matches(gallery: list[NDArray[np.float64]], seen: list[NDArray[np.float64]])
     return float(np.mean(np.diagonal(least) / least.sum(1)))
 
 
-def inverse(originals: list[photos.Picture], hidden: list[photos.Picture], seed: int) -> float:
+def inverse(originals: list[decoding.Picture], hidden: list[decoding.Picture], seed: int) -> float:
     """The share told of one half, after a ridge regression from hidden to original pixels on the other half."""
     order = np.random.default_rng(seed).permutation(len(originals))
     learn, attack = order[::2], order[1::2]

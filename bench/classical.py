@@ -26,7 +26,9 @@ from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from landmarks import classifiers, descriptors, encodings, features, photos, work
+from landmarks.classical import classifiers, encodings, features_file, local_features
+from landmarks.common import parallel
+from landmarks.images import decoding
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Photos = Annotated[Path | None, typer.Argument(help="CSV, folder, or nothing for the made world")]
@@ -55,9 +57,9 @@ def thesis_kaze(path: Path) -> NDArray[np.float32]:
     return row
 
 
-def ours(path: Path, settings: descriptors.Settings) -> NDArray[Any]:
+def ours(path: Path, settings: local_features.Settings) -> NDArray[Any]:
     """Descriptors of a photo, as the keypoints stage makes them."""
-    return descriptors.describe(photos.read(path, settings.long_side), settings)[1]
+    return local_features.describe(decoding.read(path, settings.long_side), settings)[1]
 
 
 @app.command()
@@ -74,16 +76,16 @@ def run(
     """Accuracy and seconds of both, and of KAZE alone."""
     paths, landmarks = material.listed(source, per_class)
     sets = {
-        "kaze": descriptors.Settings("kaze", count, long_side, "joint"),
-        "upright_kaze": descriptors.Settings("kaze", count, 320, "upright"),
-        "sift": descriptors.Settings("sift", count, long_side, "joint"),
-        "upright": descriptors.Settings("sift", count, long_side, "upright"),
+        "kaze": local_features.Settings("kaze", count, long_side, "joint"),
+        "upright_kaze": local_features.Settings("kaze", count, 320, "upright"),
+        "sift": local_features.Settings("sift", count, long_side, "joint"),
+        "upright": local_features.Settings("sift", count, long_side, "upright"),
     }
     seconds: dict[str, float] = defaultdict(float)
     rows: list[NDArray[np.float32]] = []
     found: dict[str, list[NDArray[Any]]] = {name: [] for name in sets}
     held: list[float] = []
-    list(work.sound(work.each(material.hashed, paths[:8], "workers")))  # started before anything is timed
+    list(parallel.sound(parallel.each(material.hashed, paths[:8], "workers")))  # started before anything is timed
     for start in tqdm(range(0, len(paths), BLOCK), desc="blocks of photos"):
         block = paths[start : start + BLOCK]
         begun = time.perf_counter()
@@ -92,7 +94,7 @@ def run(
         with memory.peak(held):
             for name, settings in sets.items():
                 begun = time.perf_counter()
-                found[name] += work.sound(work.each(partial(ours, settings=settings), block, name))
+                found[name] += parallel.sound(parallel.each(partial(ours, settings=settings), block, name))
                 seconds[name] += time.perf_counter() - begun
     if thesis:
         print(f"KAZE: thesis {seconds['thesis']:.0f} s (one process, full size)")
@@ -133,7 +135,7 @@ def run(
             fitting[name] += time.perf_counter() - begun
         for name, (name_of, recipe) in recipes.items():
             begun = time.perf_counter()
-            values = features.objects(found[name_of])
+            values = features_file.objects(found[name_of])
             with memory.peak(held):
                 fitted = classifiers.fit(replace(recipe, seed=seed), values[train], landmarks[train])
                 with threadpool_limits(1):
@@ -141,7 +143,7 @@ def run(
             fitting[name] += time.perf_counter() - begun
             print(f"  seed {seed}: {name} {scores[name][-1]:.3f}", flush=True)
     print(
-        f"\n{len(paths)} photos, {seeds} splits, {work.workers()} workers; test accuracy, mean and sd; seconds from photos to scores"
+        f"\n{len(paths)} photos, {seeds} splits, {parallel.workers()} workers; test accuracy, mean and sd; seconds from photos to scores"
     )
     for name, of in scores.items():
         name_of = "thesis" if name.startswith("thesis") else recipes[name][0]
@@ -154,8 +156,8 @@ def run(
 def components(source: Photos = None, per_class: PerClass = 80, rounds: int = 3, long_side: Side = 400) -> None:
     """One PCA and one naive Bayes a number of components, as in the thesis, beside one of each for all 38."""
     paths, landmarks = material.listed(source, per_class)
-    settings = descriptors.Settings("kaze", 32, long_side, "joint")
-    values = features.objects(list(work.sound(work.each(partial(ours, settings=settings), paths, "kaze"))))
+    settings = local_features.Settings("kaze", 32, long_side, "joint")
+    values = features_file.objects(list(parallel.sound(parallel.each(partial(ours, settings=settings), paths, "kaze"))))
     rows = encodings.Flat("kaze").transform(values)
     train = next(dealt(paths, landmarks, 1))
     parts = (rows[train], landmarks[train], rows[~train], landmarks[~train])

@@ -30,20 +30,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import t as student
 
-from landmarks import (
-    augmentation,
-    classifiers,
-    descriptors,
-    exports,
-    features,
-    modules,
-    networks,
-    photos,
-    squares,
-    training,
-    work,
-)
-from landmarks.recipes import Recipe
+from landmarks.classical import classifiers, features_file, local_features
+from landmarks.common import parallel
+from landmarks.deep import augmentation, backbones, classifier, export, image_cache, training
+from landmarks.deep.config import Recipe
+from landmarks.images import decoding
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Source = Annotated[Path | None, typer.Argument(help="CSV, folder, or nothing for the made world")]
@@ -101,7 +92,7 @@ def thesis(
         for part in ("train", "test")
     }  # fmt: skip
     model = keras.Sequential([
-        keras.layers.InputLayer((size, size, 3)), modules.hub.KerasLayer(module, trainable=True), keras.layers.Dropout(0.2),
+        keras.layers.InputLayer((size, size, 3)), backbones.hub.KerasLayer(module, trainable=True), keras.layers.Dropout(0.2),
         *(keras.layers.Dense(units, activation="relu") for units in (20000, 1000, 200)),
         keras.layers.Dense(rows["class"].nunique(), kernel_regularizer=keras.regularizers.l2(1e-4)),
     ])  # fmt: skip
@@ -144,9 +135,9 @@ def as_png(folder: Path, into: Path, photo: str) -> None:
     Image.open(folder / f"{photo}.jpg").convert("RGB").save(into / f"{photo}.png", compress_level=1)
 
 
-def described(settings: descriptors.Settings, path: Path) -> NDArray[Any]:
+def described(settings: local_features.Settings, path: Path) -> NDArray[Any]:
     """What the keypoints stage makes of a photo."""
-    return descriptors.describe(photos.read(path, settings.long_side), settings)[1]
+    return local_features.describe(decoding.read(path, settings.long_side), settings)[1]
 
 
 @app.command()
@@ -158,21 +149,21 @@ def run(
     epochs: Annotated[int, typer.Option(min=0, help="Of the thesis' recipe; 0 leaves it out")] = 20,
 ) -> None:
     """Test accuracy, and seconds from photos on disk to a trained network, on the same splits."""
-    size = modules.load(module, 0, (0, 1), training=False).size
+    size = backbones.load(module, 0, (0, 1), training=False).size
     scores: dict[str, list[float]] = defaultdict(list)
     seconds: dict[str, list[float]] = defaultdict(list)
     held: dict[str, list[float]] = defaultdict(list)
-    settings = descriptors.Settings("sift", 600, 400, "upright")
+    settings = local_features.Settings("sift", 600, 400, "upright")
     with laid_out(source, per_class) as (paths, landmarks, everything), tempfile.TemporaryDirectory() as place:
         png, numbers = Path(place), everything.numbers
         if epochs:
-            list(work.sound(work.each(partial(as_png, everything.folder, png), everything.ids, "png")))
-        found = features.objects(list(work.sound(work.each(partial(described, settings), paths, "sift"))))
+            list(parallel.sound(parallel.each(partial(as_png, everything.folder, png), everything.ids, "png")))
+        found = features_file.objects(list(parallel.sound(parallel.each(partial(described, settings), paths, "sift"))))
         for seed, parts in enumerate(material.dealt(paths, landmarks, seeds, TEST, VALIDATION)):
             test, train, validation = (parts == name for name in ("test", "train", "validation"))
             learnt = ~test
             few = some(everything, learnt)
-            tested = squares.cached(everything.folder, some(everything, test).ids, size, FROZEN.crop)
+            tested = image_cache.cached(everything.folder, some(everything, test).ids, size, FROZEN.crop)
 
             def note(
                 name: str, shares: NDArray[Any], truth: NDArray[np.int64] = numbers[test], seed: int = seed
@@ -230,7 +221,7 @@ def summary(
 ) -> None:
     """Print what is known so far."""
     print(
-        f"\n{count} photos, {work.workers()} workers; test accuracy, mean and sd of the splits; median seconds to train"
+        f"\n{count} photos, {parallel.workers()} workers; test accuracy, mean and sd of the splits; median seconds to train"
     )
     for name, of in scores.items():
         took = f"{np.median(seconds[name]):8.1f} s" if seconds[name] else ""
@@ -244,11 +235,11 @@ def trunk(
 ) -> None:
     """Photos a second: from files, as the cnn stage does, and the module alone on batches that are decoded already."""
     with laid_out(source, per_class) as (_, _, everything):
-        loaded = modules.load(module, 0, (0, 1), training=False)
+        loaded = backbones.load(module, 0, (0, 1), training=False)
         recipe = replace(FROZEN, module=module, size=loaded.size)
         ids = everything.ids
-        bare = networks.scaled(squares.cached(everything.folder, ids, loaded.size, True))
-        network = modules.Trunk(loaded, 0, statistics=False)
+        bare = classifier.scaled(image_cache.cached(everything.folder, ids, loaded.size, True))
+        network = backbones.Trunk(loaded, 0, statistics=False)
         alone = training.Team(tf.distribute.get_strategy())
         none = np.zeros(len(ids), bool)
         took: dict[str, list[float]] = defaultdict(list)
@@ -282,16 +273,16 @@ def forms(
             learnt, recipe = ~test, replace(FROZEN, module=module, seed=seed)
             network, _, _ = training.fit(recipe, some(everything, learnt), train[learnt], validation[learnt])
             shown, taught = (
-                squares.cached(everything.folder, some(everything, of).ids, network.recipe.size, True)
+                image_cache.cached(everything.folder, some(everything, of).ids, network.recipe.size, True)
                 for of in (test, train)
             )
             files = [path.read_bytes() for path, of in zip(paths, test, strict=True) if of]
-            runs: dict[str, tuple[int, exports.Run]] = {"trained": (0, exports.original(network))}
-            exports.saved_model(network, Path(place, "served"))
-            for name, run in exports.serve(Path(place, "served")).items():
+            runs: dict[str, tuple[int, export.Run]] = {"trained": (0, export.original(network))}
+            export.saved_model(network, Path(place, "served"))
+            for name, run in export.serve(Path(place, "served")).items():
                 runs[name] = (sum(path.stat().st_size for path in Path(place, "served").rglob("*.*")), run)
-            for form, content in exports.lite(network, taught[:: -(-len(taught) // examples)]):
-                runs[form] = (len(content), exports.interpret(content))
+            for form, content in export.lite(network, taught[:: -(-len(taught) // examples)]):
+                runs[form] = (len(content), export.interpret(content))
             best = {}
             for name, (size, run) in runs.items():
                 took: list[float] = []

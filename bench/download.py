@@ -50,13 +50,13 @@ def healthy(folder: Path | None, count: int = 40) -> list[bytes]:
     import cv2
     import numpy as np
 
-    from landmarks import scenery
+    from landmarks.demo import renderer
 
     if folder:
         files = sorted(folder.rglob("*.jpg"))
         contents = [path.read_bytes() for path in files[:: max(len(files) // count, 1)][:count]]
     else:
-        contents = [scenery.photo(0, 1 + n % 10, n) for n in range(count)]
+        contents = [renderer.photo(0, 1 + n % 10, n) for n in range(count)]
     made = []
     for n, content in enumerate(contents):
         picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
@@ -126,14 +126,14 @@ def ours(urls: Path, folder: Path, side: int, threads: int) -> None:
     import cv2
     import pandas as pd
 
-    from landmarks import fetching
+    from landmarks.download import fetcher
 
     cv2.setNumThreads(1)
     table = pd.read_csv(urls, dtype=str)
     sample = pd.DataFrame({"id": table.index.astype(str), "url": table["url"], "landmark_id": "1", "reserve": "0"})
-    os.environ[fetching.CONNECTIONS] = str(threads)
-    settings = fetching.Settings(loopback=True, per_host=threads, long_side=side)
-    collection, begin = fetching.Collection(sample), time.perf_counter()
+    os.environ[fetcher.CONNECTIONS] = str(threads)
+    settings = fetcher.Settings(loopback=True, per_host=threads, long_side=side)
+    collection, begin = fetcher.Collection(sample), time.perf_counter()
     collection.collect(folder / "images", folder / "journal", [], settings)
     print(json.dumps({"seconds": time.perf_counter() - begin}))
 

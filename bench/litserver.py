@@ -19,7 +19,7 @@ class Landmarks(litserve.LitAPI):
 
     def setup(self, device: str) -> None:
         """Load the model, as src/serve.py does."""
-        from landmarks import predictor
+        from landmarks.serving import predictor
 
         cv2.setNumThreads(1)
         self.predictor = predictor.load(Path(sys.argv[1]), None, threads=1)  # as ours

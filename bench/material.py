@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from landmarks import photos, splits, work  # noqa: E402 - needs the path
+from landmarks.common import parallel  # noqa: E402 - needs the path
+from landmarks.dataset import splitting  # noqa: E402 - needs the path
+from landmarks.images import decoding  # noqa: E402 - needs the path
 
 DUPLICATE_BITS = 40
 
@@ -36,12 +38,12 @@ def dealt(
     paths: list[Path], landmarks: NDArray[np.str_], seeds: int, test: float, validation: float
 ) -> Iterator[NDArray[np.str_]]:
     """Train, validation or test of each photo, a seed at a time: stratified, near-duplicates on one side."""
-    hashes = list(work.sound(work.each(hashed, paths, "near-duplicates")))
-    groups = splits.near_duplicates(np.array(hashes), DUPLICATE_BITS)
+    hashes = list(parallel.sound(parallel.each(hashed, paths, "near-duplicates")))
+    groups = splitting.near_duplicates(np.array(hashes), DUPLICATE_BITS)
     for seed in range(seeds):
-        yield np.array(splits.split([path.name for path in paths], list(landmarks), groups, test, validation, seed))
+        yield np.array(splitting.split([path.name for path in paths], list(landmarks), groups, test, validation, seed))
 
 
 def hashed(path: Path) -> NDArray[np.bool_]:
     """What a photo looks like from afar."""
-    return photos.perceptual_hash(photos.read(path, long_side=256))
+    return decoding.perceptual_hash(decoding.read(path, long_side=256))

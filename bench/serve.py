@@ -155,10 +155,11 @@ def main(
 
 def latencies(model: Path, content: bytes, ports: dict[str, int], body: bytes, calls: int) -> None:
     """Medians of one photo at a time: the bare model in this process, then each server, call by call in turn."""
-    from landmarks import networks, predictor
+    from landmarks.deep import classifier
+    from landmarks.serving import predictor
 
     loaded = predictor.load(ROOT / model, None, threads=1)  # as the server: with two a call takes no less
-    bare = networks.load(ROOT / model)
+    bare = classifier.load(ROOT / model)
     square = loaded.square(content)
     asked: dict[str, Callable[[], object]] = {
         "bare model call": lambda: bare.probabilities(square[None]),

@@ -10,9 +10,12 @@ import pandas as pd
 import typer
 
 import stage
-from landmarks import detectors, faces, figures, gate, tables, world
-from landmarks.errors import InputError
-from landmarks.files import entries, write_json
+from landmarks.common.errors import InputError
+from landmarks.common.files import entries, write_json
+from landmarks.dataset import tables
+from landmarks.demo import world
+from landmarks.privacy import face_detectors, gate, redaction
+from landmarks.reporting import plots
 
 SETTINGS = gate.Settings()
 SIZES = list(SETTINGS.sizes)
@@ -40,7 +43,7 @@ def main(
     ] = None,
     figure: Annotated[Path | None, typer.Argument(help="PNG to write: before and after")] = None,
     detector: Annotated[
-        detectors.Name, typer.Option(help="Who looks; strict: centerface and yunet, every size, four turns")
+        face_detectors.Name, typer.Option(help="Who looks; strict: centerface and yunet, every size, four turns")
     ] = SETTINGS.detector,
     models: Annotated[
         str, typer.Option(help="Folder of the model files of yunet and ssd; else they are fetched once")
@@ -59,8 +62,8 @@ def main(
     passes: Annotated[
         int, typer.Option(min=1, max=9, help="Times a photo is obscured before it is given up")
     ] = SETTINGS.passes,
-    method: Annotated[faces.Method, typer.Option(help="What is done to a face; blur is weak")] = SETTINGS.method,
-    shape: Annotated[faces.Shape, typer.Option(help="The whole box, or the ellipse in it")] = SETTINGS.shape,
+    method: Annotated[redaction.Method, typer.Option(help="What is done to a face; blur is weak")] = SETTINGS.method,
+    shape: Annotated[redaction.Shape, typer.Option(help="The whole box, or the ellipse in it")] = SETTINGS.shape,
     margin: Annotated[
         float, typer.Option(min=0, max=2, help="How far beyond the face, in parts of its box")
     ] = SETTINGS.margin,
@@ -111,10 +114,10 @@ def main(
     write_json(audit, {**identity, **counts, "photos": passed})
     examined = {entry["id"] for entry in entries(journal) if "id" in entry}.intersection(passed)
     journal.unlink()
-    figures.least_certain(sheet, anonymous, passed)
+    plots.least_certain(sheet, anonymous, passed)
     if example and figure:
-        hide = partial(faces.obscure, method=method, margin=margin, cells=cells, shape=shape)
-        figures.before_and_after(figure, world.portraits(**world.describe(example)), settings.first, hide)
+        hide = partial(redaction.obscure, method=method, margin=margin, cells=cells, shape=shape)
+        plots.before_and_after(figure, world.portraits(**world.describe(example)), settings.first, hide)
     if listing:
         print(f"anonymize: {len(examined) + len(refused)} of {len(originals)} photos examined, the others as before")
     else:

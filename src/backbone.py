@@ -9,8 +9,9 @@ import numpy as np
 import typer
 
 import stage
-from landmarks import work, world
-from landmarks.files import whole_folder
+from landmarks.common import parallel
+from landmarks.common.files import whole_folder
+from landmarks.demo import world
 
 UNSEEN = 1000  # number of the first landmark that no catalogue of the made world holds
 
@@ -28,27 +29,27 @@ def main(
     seed: Annotated[int, typer.Option(help="Of the training")] = 0,
 ) -> None:
     """Render other landmarks of the made world and train MobileNetV2 on them, from nothing. About 25 minutes on 2 cores."""
-    from landmarks import pretraining  # here: --help need not load TensorFlow
+    from landmarks.demo import backbone_training  # here: --help need not load TensorFlow
 
     shots = [(UNSEEN + landmark, view) for landmark in range(landmarks) for view in range(views)]
     side = size * 5 // 4
     with tempfile.TemporaryFile() as file:
         pictures = np.memmap(file, np.uint8, shape=(len(shots), side, side, 3))
         shoot = partial(_shoot, seed=world.describe(example)["seed"], side=side)
-        for index, picture in enumerate(work.sound(work.each(shoot, shots, "render"))):
+        for index, picture in enumerate(parallel.sound(parallel.each(shoot, shots, "render"))):
             pictures[index] = picture
         numbers = np.repeat(np.arange(landmarks), views)
-        trunk = pretraining.train(pictures, numbers, size, alpha, epochs, batch, learning_rate, seed)
+        trunk = backbone_training.train(pictures, numbers, size, alpha, epochs, batch, learning_rate, seed)
     with whole_folder(module) as folder:
-        pretraining.export(trunk, size, folder)
+        backbone_training.export(trunk, size, folder)
 
 
 def _shoot(shot: tuple[int, int], seed: int, side: int) -> "np.typing.NDArray[np.uint8]":
     import cv2
 
-    from landmarks import scenery
+    from landmarks.demo import renderer
 
-    picture = scenery.render(seed, shot[0], np.random.default_rng([seed, *shot]))
+    picture = renderer.render(seed, shot[0], np.random.default_rng([seed, *shot]))
     return np.asarray(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 import stage
-from landmarks import classifiers, encodings, features, models, tables
+from landmarks.classical import classifiers, encodings, features_file, saved_models
+from landmarks.dataset import tables
 
 
 def main(
@@ -26,13 +27,13 @@ def main(
     seed: Annotated[int, typer.Option(min=0, help="Draws the sample, starts the vocabulary, breaks a tree's ties")] = 0,
 ) -> None:
     """Fit a classical model on the training photos, calibrate it on those for validation and predict all."""
-    found = features.read(described)
+    found = features_file.read(described)
     parts = tables.read_split(split, found.ids, found.landmarks)["split"]
     train, validation = ((parts == name).to_numpy() for name in ("train", "validation"))
     recipe = classifiers.Recipe(found.settings.detector, encoding, kind, n, keypoints, words, components, sample, seed)
     fitted = classifiers.fit(recipe, found.values[train], found.landmarks[train])
     classifiers.calibrate(fitted, found.values[validation], found.landmarks[validation])
-    models.save(model, fitted, found.settings)
+    saved_models.save(model, fitted, found.settings)
     probabilities = classifiers.probabilities(fitted, found.values)
     tables.write_predictions(predictions, found.ids, found.landmarks, fitted.classes_, probabilities)
 

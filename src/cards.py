@@ -8,9 +8,10 @@ import pandas as pd
 import typer
 
 import stage
-from landmarks import cards, catalogues, tables
-from landmarks.errors import InputError
-from landmarks.files import read_json, whole
+from landmarks.common.errors import InputError
+from landmarks.common.files import read_json, whole
+from landmarks.dataset import catalogues, tables
+from landmarks.reporting import cards
 
 MADE = "demo://"  # photos that nobody took
 AUTHOR, LICENSE = "made by the code of this repository", "none: no third party has rights in it"

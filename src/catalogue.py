@@ -8,8 +8,8 @@ import pyarrow as pa
 import typer
 
 import stage
-from landmarks import catalogues
-from landmarks.files import write_json
+from landmarks.common.files import write_json
+from landmarks.dataset import catalogues
 
 
 def main(
@@ -21,7 +21,7 @@ def main(
 ) -> None:
     """Check a catalogue (columns there, ids unique and fit to name a file) and keep its three columns."""
     if source.endswith((".yaml", ".yml")):
-        from landmarks import world  # here: a renderer is much to load for who reads a CSV
+        from landmarks.demo import world  # here: a renderer is much to load for who reads a CSV
 
         rows = world.rows(**world.describe(Path(source)))
         columns = map(list, zip(*rows, strict=True))

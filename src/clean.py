@@ -9,9 +9,9 @@ from pyarrow import RecordBatch, Table
 from pyarrow.parquet import ParquetWriter
 
 import stage
-from landmarks import catalogues
-from landmarks.errors import InputError
-from landmarks.files import whole, write_json
+from landmarks.common.errors import InputError
+from landmarks.common.files import whole, write_json
+from landmarks.dataset import catalogues
 
 ROWS = 500_000  # of a row group
 

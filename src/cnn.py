@@ -7,8 +7,9 @@ import numpy as np
 import typer
 
 import stage
-from landmarks import contracts, recipes, tables
-from landmarks.augmentation import Ranges
+from landmarks.dataset import schema, tables
+from landmarks.deep import config
+from landmarks.deep.augmentation import Ranges
 
 
 def main(
@@ -34,7 +35,7 @@ def main(
     high: Annotated[float, typer.Option(help="Highest pixel value that the module takes")] = 1.0,
     crop: Annotated[bool, typer.Option(help="Take the middle square of a photo, or squash all of it")] = True,
     recipe: Annotated[
-        recipes.Kind,
+        config.Kind,
         typer.Option(
             help="frozen: the head alone, on vectors made once; two-phase: then the module's last layers, too; "
             "thesis: all at once, batch norm by the batch"
@@ -79,12 +80,12 @@ def main(
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order, dropout and views")] = 0,
 ) -> None:
     """Train a classifier on a pre-trained module, select its epoch on the validation photos and predict all photos."""
-    from landmarks import networks, training  # here: --help and typos need not wait for TensorFlow
+    from landmarks.deep import classifier, training  # here: --help and typos need not wait for TensorFlow
 
     rows = tables.read_split(split)
-    labels = sorted(set(rows["landmark_id"]), key=contracts.natural)
+    labels = sorted(set(rows["landmark_id"]), key=schema.natural)
     numbers = rows["landmark_id"].map({label: number for number, label in enumerate(labels)}).to_numpy(np.int64)
-    made_by = recipes.Recipe(
+    made_by = config.Recipe(
         module, size, low, high, crop, recipe, augment, views, tuple(head or ()), dropout, l2, epochs, batch, learning_rate, cosine,
         momentum, label_smoothing, restore_best, patience, tuned, tuning_rate, tuning_epochs,
         Ranges(rotation, shift, shear, zoom, flip), seed,
@@ -92,7 +93,7 @@ def main(
     everything = training.Photos(anonymous, list(rows.index), numbers, labels)
     train, validation = ((rows["split"] == name).to_numpy() for name in ("train", "validation"))
     network, epochs_seen, probabilities = training.fit(made_by, everything, train, validation)
-    networks.save(model, network)
+    classifier.save(model, network)
     tables.write(history, epochs_seen)
     tables.write_predictions(predictions, rows.index, rows["landmark_id"], labels, probabilities)
 

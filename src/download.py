@@ -10,13 +10,14 @@ import pandas as pd
 import typer
 
 import stage
-from landmarks import contracts, fetching, hosts, sources, tables
-from landmarks.errors import InputError
-from landmarks.files import entries, write_json
+from landmarks.common.errors import InputError
+from landmarks.common.files import entries, write_json
+from landmarks.dataset import schema, tables
+from landmarks.download import fetcher, politeness, storage
 
-COLUMNS = [field.name for field in dataclasses.fields(fetching.Answer)]
-TYPES = {name: type(getattr(fetching.Answer("", "", ""), name)) for name in COLUMNS}
-SETTINGS = fetching.Settings()
+COLUMNS = [field.name for field in dataclasses.fields(fetcher.Answer)]
+TYPES = {name: type(getattr(fetcher.Answer("", "", ""), name)) for name in COLUMNS}
+SETTINGS = fetcher.Settings()
 SCHEMES, NONE = list(SETTINGS.schemes), list[str]()  # defaults of lists
 
 
@@ -61,16 +62,16 @@ def main(
     Interrupted or killed, it goes on where it stopped. LANDMARKS_CONNECTIONS sets how many URLs are asked at once (16);
     with LANDMARKS_RETRY=1 photos that failed in an earlier run are asked for again.
     """
-    rows = tables.read(sample, fetching.SAMPLE)
+    rows = tables.read(sample, fetcher.SAMPLE)
     tables.check_ids(sample, rows)
-    settings = fetching.Settings(
+    settings = fetcher.Settings(
         contact, tuple(schemes), loopback, robots, per_host, kilobytes_per_second, attempts, seconds, redirects,
         megabytes, megapixels, long_side, thumbnail, tuple(archives), tuple(tars),
     )  # fmt: skip
     _check(settings, rows)
     journal = table.with_name(f".{table.stem}.journal")
     journal.parent.mkdir(parents=True, exist_ok=True)
-    collection = fetching.Collection(rows)
+    collection = fetcher.Collection(rows)
     try:
         collection.collect(images, journal, _earlier(table), settings)
         collection.prune(images)
@@ -83,38 +84,38 @@ def main(
     except OSError as error:
         raise InputError(f"{images}: {error}; what is fetched is kept: mend that and run the same command") from None
     answers = collection.result()
-    _require_photos(answers, sorted(set(rows["landmark_id"]), key=contracts.natural), journal)
+    _require_photos(answers, sorted(set(rows["landmark_id"]), key=schema.natural), journal)
     _write(table, answers)
     fine_ones = [(a.id, a.landmark_id, a.sha256) for a in answers if a.status == "ok"]
     tables.write(photos, pd.DataFrame(fine_ones, columns=["id", "landmark_id", "sha256"]))
     write_json(counts, _count(answers, wanted=int((rows["reserve"] == "0").sum())))
     asked = sum("id" in entry for entry in entries(journal))
     print(f"download: {asked} of {len(answers)} addresses asked, of the others the answer is known")
-    fetching.close(journal, settings)
+    fetcher.close(journal, settings)
     _advise(answers)
 
 
-def _check(settings: fetching.Settings, rows: pd.DataFrame) -> None:
+def _check(settings: fetcher.Settings, rows: pd.DataFrame) -> None:
     for scheme in settings.schemes:
-        if scheme not in fetching.WEB:
-            sources.require(scheme)
+        if scheme not in fetcher.WEB:
+            storage.require(scheme)
     for address in settings.archives:
         if "{url}" not in address:
             raise InputError(f"download.archives: {address!r} has no {{url}} in it, where the photo's address goes")
     if not settings.contact.isascii() or not settings.contact.isprintable():
         raise InputError(f"download.contact: {settings.contact!r} cannot be sent in a header; use plain letters")
-    wikimedia = (rows["url"].map(hosts.host_of) == hosts.WIKIMEDIA).any()
+    wikimedia = (rows["url"].map(politeness.host_of) == politeness.WIKIMEDIA).any()
     if wikimedia and not settings.contact:
         raise InputError(
-            f"{hosts.WIKIMEDIA} asks robots for a contact: set download.contact in params.yaml to a mail address or page of yours"
+            f"{politeness.WIKIMEDIA} asks robots for a contact: set download.contact in params.yaml to a mail address or page of yours"
         )
 
 
-def _write(table: Path, answers: list[fetching.Answer]) -> None:
+def _write(table: Path, answers: list[fetcher.Answer]) -> None:
     tables.write(table, pd.DataFrame([dataclasses.asdict(a) for a in answers], columns=COLUMNS))
 
 
-def _count(answers: list[fetching.Answer], wanted: int) -> dict[str, Any]:
+def _count(answers: list[fetcher.Answer], wanted: int) -> dict[str, Any]:
     fine = [answer for answer in answers if answer.status == "ok"]
     rot: dict[str, Counter[str]] = {}
     for answer in answers:
@@ -128,12 +129,12 @@ def _count(answers: list[fetching.Answer], wanted: int) -> dict[str, Any]:
         "replaced": sum(bool(answer.replaces) for answer in answers),
         "short": wanted - len(fine),
         "same_bytes": sum(bool(answer.same_as) for answer in answers),
-        "link_rot": {k: dict(sorted((+rot[k]).items())) for k in sorted(rot, key=contracts.natural)},
+        "link_rot": {k: dict(sorted((+rot[k]).items())) for k in sorted(rot, key=schema.natural)},
     }
 
 
-def _advise(answers: list[fetching.Answer]) -> None:
-    passing = Counter(answer.status for answer in answers if answer.status in (*fetching.AGAIN, "too slow"))
+def _advise(answers: list[fetcher.Answer]) -> None:
+    passing = Counter(answer.status for answer in answers if answer.status in (*fetcher.AGAIN, "too slow"))
     if passing:
         said = ", ".join(f"{status} {count}" for status, count in passing.most_common())
         print(
@@ -149,24 +150,24 @@ def _advise(answers: list[fetching.Answer]) -> None:
         )
 
 
-def _earlier(table: Path) -> list[fetching.Answer]:
+def _earlier(table: Path) -> list[fetcher.Answer]:
     """The answers of an earlier run, if there was one and it wrote the columns of today."""
     try:
         found = pd.read_csv(table, dtype=str, keep_default_na=False)[COLUMNS].astype(TYPES)
     except (FileNotFoundError, ValueError, KeyError):
         return []  # none, or of another version: every photo is asked for again
-    return [fetching.Answer(*row) for row in found.itertuples(index=False, name=None)]
+    return [fetcher.Answer(*row) for row in found.itertuples(index=False, name=None)]
 
 
-def _require_photos(answers: list[fetching.Answer], landmarks: list[str], journal: Path) -> None:
+def _require_photos(answers: list[fetcher.Answer], landmarks: list[str], journal: Path) -> None:
     fine = {a.landmark_id for a in answers if a.status == "ok"}
     for landmark in landmarks:
         if landmark not in fine:
             first = next((a for a in answers if a.landmark_id == landmark), None)
             if not first:
                 continue  # it has a reserve and nothing to replace
-            fetching.close(journal, None)
-            knob = "set sample.unknown to 0" if landmark == contracts.UNKNOWN else "lower sample.classes"
+            fetcher.close(journal, None)
+            knob = "set sample.unknown to 0" if landmark == schema.UNKNOWN else "lower sample.classes"
             raise InputError(
                 f"landmark {landmark}: none of its URLs gave a photo (the first, {first.asked}: {first.status}); "
                 f"is the network there? Else raise sample.reserve or {knob} in params.yaml"

@@ -9,9 +9,11 @@ import typer
 from numpy.typing import NDArray
 
 import stage
-from landmarks import calibration, figures, scoring, tables
-from landmarks.errors import InputError
-from landmarks.files import read_json, whole_folder, write_json
+from landmarks.common.errors import InputError
+from landmarks.common.files import read_json, whole_folder, write_json
+from landmarks.dataset import tables
+from landmarks.evaluation import calibration, metrics
+from landmarks.reporting import plots
 
 COUNTED = ("catalogue", "clean", "download", "split", "sweep", "grid", "retrieve", "reject", "export")
 
@@ -42,7 +44,7 @@ def main(
     }
     if not tested:
         raise InputError(f"{predictions}: no predictions; run: dvc repro baseline cnn")
-    models = scoring.compare(tested, parts["split"])
+    models = metrics.compare(tested, parts["split"])
     data = {name: read_json(counts / f"{name}.json", name) for name in COUNTED}
     data["keypoints"] = {
         path.stem: read_json(path, "keypoints") for path in sorted((counts / "keypoints").glob("*.json"))
@@ -53,11 +55,11 @@ def main(
     with whole_folder(confusion) as folder:
         for name, table in tested.items():
             tables.write(folder / f"{name}.csv", table.loc[test, ["actual", "predicted"]])
-    figures.accuracies(figure, models, title)
+    plots.accuracies(figure, models, title)
     tests = {name: table.loc[test] for name, table in tested.items()}
     errors = {name: scores["test"]["calibration_error"] for name, scores in models.items()}
-    figures.reliability(diagrams, {name: _bins(rows) for name, rows in tests.items()}, errors)
-    figures.mistakes(mistakes, anonymous, {name: _surest_mistakes(rows) for name, rows in tests.items()})
+    plots.reliability(diagrams, {name: _bins(rows) for name, rows in tests.items()}, errors)
+    plots.mistakes(mistakes, anonymous, {name: _surest_mistakes(rows) for name, rows in tests.items()})
     write_json(results, {"models": models, "data": data})
 
 

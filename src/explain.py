@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import stage
-from landmarks import contracts, tables
+from landmarks.dataset import schema, tables
 
 
 def main(
@@ -20,17 +20,19 @@ def main(
     landmarks: Annotated[int, typer.Option(min=1, help="Landmarks shown, the first")] = 10,
 ) -> None:
     """Cover a photo patch by patch and see what that does to the probability of its landmark."""
-    from landmarks import figures, networks, occlusion, photos  # here: --help need not wait for TensorFlow
+    from landmarks.deep import classifier, occlusion  # here: --help need not wait for TensorFlow
+    from landmarks.images import decoding  # here: --help need not wait for TensorFlow
+    from landmarks.reporting import plots  # here: --help need not wait for TensorFlow
 
     rows = tables.read(split, ["id", "landmark_id", "split"])
-    network = networks.load(model)
+    network = classifier.load(model)
     shown = []
-    for label in sorted(network.labels, key=contracts.natural)[:landmarks]:
+    for label in sorted(network.labels, key=schema.natural)[:landmarks]:
         chosen = rows[(rows["landmark_id"] == label) & (rows["split"] == "test")]["id"].min()
-        picture = photos.read_square(anonymous / f"{chosen}.jpg", network.recipe.size, network.recipe.crop)
+        picture = decoding.read_square(anonymous / f"{chosen}.jpg", network.recipe.size, network.recipe.crop)
         probability, drops = occlusion.drops(network.probabilities, picture, network.labels.index(label), cells)
         shown.append((picture, drops, f"{label[:12]}: {probability:.2f}"))
-    figures.occlusions(figure, shown)
+    plots.occlusions(figure, shown)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ import numpy as np
 import typer
 
 import stage
-from landmarks import progress, tables
-from landmarks.errors import InputError
-from landmarks.files import whole_folder, write_json
+from landmarks.common import progress
+from landmarks.common.errors import InputError
+from landmarks.common.files import whole_folder, write_json
+from landmarks.dataset import tables
 
 BLOCK = 32  # photos that are held against each other at once
 
@@ -30,29 +31,30 @@ def main(
     examples: Annotated[int, typer.Option(min=1, help="Training photos that int8 takes its ranges from")] = 100,
 ) -> None:
     """Write the network in other forms and hold each against the original on every test photo."""
-    from landmarks import exports, networks, photos  # here: --help need not wait for TensorFlow
+    from landmarks.deep import classifier, export  # here: --help need not wait for TensorFlow
+    from landmarks.images import decoding  # here: --help need not wait for TensorFlow
 
-    network = networks.load(model)
+    network = classifier.load(model)
     rows = tables.read(split, ["id", "landmark_id", "split"]).sort_values("id")
     tested, trained = (rows[rows["split"] == part] for part in ("test", "train"))
     if tested.empty or trained.empty:
         raise InputError(f"{split}: no photo for the test, or none for training; run: dvc repro split")
-    square = partial(photos.read_square, side=network.recipe.size, crop=network.recipe.crop)
+    square = partial(decoding.read_square, side=network.recipe.size, crop=network.recipe.crop)
     learnt = np.stack([square(anonymous / f"{photo}.jpg") for photo in trained["id"][:: -(-len(trained) // examples)]])
     sizes = {"trained": model.with_suffix(".weights.h5").stat().st_size}
-    runs: dict[str, exports.Run] = {"trained": exports.original(network)}
+    runs: dict[str, export.Run] = {"trained": export.original(network)}
     with whole_folder(folder) as place:
-        exports.keras(network, place / "model.keras")
+        export.keras(network, place / "model.keras")
         sizes["keras"], runs["keras"] = (
             (place / "model.keras").stat().st_size,
-            exports.open_keras(place / "model.keras"),
+            export.open_keras(place / "model.keras"),
         )
-        exports.saved_model(network, place / "saved_model")
-        for name, run in exports.serve(place / "saved_model").items():
+        export.saved_model(network, place / "saved_model")
+        for name, run in export.serve(place / "saved_model").items():
             sizes[name], runs[name] = sum(path.stat().st_size for path in (place / "saved_model").rglob("*.*")), run
-        for form, content in progress.over(exports.lite(network, learnt), 3, "export", "form"):
+        for form, content in progress.over(export.lite(network, learnt), 3, "export", "form"):
             (place / f"{form}.tflite").write_bytes(content)
-            sizes[form], runs[form] = len(content), exports.interpret(content)
+            sizes[form], runs[form] = len(content), export.interpret(content)
         write_json(place / "labels.json", network.labels)
         best: dict[str, list[str]] = {name: [] for name in runs}
         for start in range(0, len(tested), BLOCK):

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 import stage
-from landmarks import classifiers, features, models, tables
-from landmarks.errors import InputError
+from landmarks.classical import classifiers, features_file, saved_models
+from landmarks.common.errors import InputError
+from landmarks.dataset import tables
 
 
 def main(
@@ -23,15 +24,15 @@ def main(
     ],
 ) -> None:
     """Give each landmark the mean of the probabilities that the two models give it: each is calibrated already."""
-    from landmarks import networks, squares  # here: --help need not wait for TensorFlow
+    from landmarks.deep import classifier, image_cache  # here: --help need not wait for TensorFlow
 
-    found = features.read(described)
+    found = features_file.read(described)
     parts = tables.read_split(split, found.ids, found.landmarks)
-    keypoints = models.load(classical, found.settings)
-    deep = networks.load(network)
+    keypoints = saved_models.load(classical, found.settings)
+    deep = classifier.load(network)
     if set(deep.labels) != set(keypoints.classes_):
         raise InputError(f"{network} and {classical} know different landmarks; run: dvc repro cnn baseline")
-    pictures = squares.cached(anonymous, list(parts.index), deep.recipe.size, deep.recipe.crop)
+    pictures = image_cache.cached(anonymous, list(parts.index), deep.recipe.size, deep.recipe.crop)
     seen = deep.probabilities(pictures)
     same = [deep.labels.index(label) for label in keypoints.classes_]
     shares = (seen[:, same] + classifiers.probabilities(keypoints, found.values)) / 2

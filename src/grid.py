@@ -11,8 +11,11 @@ import pandas as pd
 import typer
 
 import stage
-from landmarks import classifiers, encodings, features, figures, tables, work
-from landmarks.files import write_json
+from landmarks.classical import classifiers, encodings, features_file
+from landmarks.common import parallel
+from landmarks.common.files import write_json
+from landmarks.dataset import tables
+from landmarks.reporting import plots
 
 KINDS: tuple[classifiers.Kind, ...] = get_args(classifiers.Kind)
 Task = tuple[str, classifiers.Recipe, classifiers.Fold]
@@ -35,7 +38,7 @@ def main(
     paths = {path.stem: path for path in described}
     tasks: list[Task] = []
     for name, path in paths.items():
-        found = features.read(path)
+        found = features_file.read(path)
         parts = tables.read_split(split, found.ids, found.landmarks)
         train = np.flatnonzero((parts["split"] == "train").to_numpy())
         groups = parts["group"].to_numpy(np.int64)[train]
@@ -46,7 +49,7 @@ def main(
         )
         for each, fold in product(get_args(encodings.Encoding), dealt):
             tasks.append((name, replace(recipe, encoding=each), fold))
-    scored = work.sound(work.each(partial(_score, paths=paths), tasks, "grid", "fold"))
+    scored = parallel.sound(parallel.each(partial(_score, paths=paths), tasks, "grid", "fold"))
     rows = [
         (name, recipe.encoding, one, accuracy)
         for (name, recipe, _), accuracies in zip(tasks, scored, strict=True)
@@ -56,7 +59,7 @@ def main(
     by = each_fold.groupby(["features", "encoding", "kind"], sort=False)["validation"]
     made = by.agg(validation="mean", spread="std").round(4).reset_index()
     tables.write(table, made)
-    figures.grid(figure, made)
+    plots.grid(figure, made)
     best = made.iloc[made["validation"].argmax()]
     write_json(counts, {name: best[name] for name in made.columns})
 
@@ -64,7 +67,7 @@ def main(
 def _score(task: Task, paths: dict[str, Path]) -> list[float]:
     """Accuracy of each kind on the held-out photos; they share one encoding, learnt on the others."""
     name, recipe, (train, held_out) = task
-    found = features.mapped(paths[name])
+    found = features_file.mapped(paths[name])
     encoder = classifiers.encoder(recipe)
     known, asked = encoder.fit_transform(found.values[train]), encoder.transform(found.values[held_out])
     models = [classifiers.classifier(kind, recipe.seed).fit(known, found.landmarks[train]) for kind in KINDS]

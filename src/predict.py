@@ -13,13 +13,14 @@ import numpy as np
 import typer
 
 import stage
-from landmarks import asked, progress, videos, work
-from landmarks.errors import InputError
+from landmarks.common import parallel, progress
+from landmarks.common.errors import InputError
+from landmarks.serving import inputs, video
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
 
-    from landmarks.predictor import Prediction, Predictor
+    from landmarks.serving.predictor import Prediction, Predictor
 
 BATCH = 32
 CHOICES = 3  # as many as a line of the table has room for
@@ -62,25 +63,25 @@ def main(
     if as_json and as_csv:
         raise InputError("--json and --csv: one of them")
     cast("TextIOWrapper", sys.stdout).reconfigure(errors="surrogateescape")  # a file's name need not be UTF-8
-    sources = asked.listed(photos)
-    from landmarks import predictor  # here: --help and typos need not wait for TensorFlow
+    sources = inputs.listed(photos)
+    from landmarks.serving import predictor  # here: --help and typos need not wait for TensorFlow
 
     loaded = predictor.load(model, None if unchecked else Path("dvc.lock"), names, threshold)
     if loaded.provenance.threshold is None:
         print(f"predict: no threshold was chosen for {model}: it never says unknown; set --threshold", file=sys.stderr)
     write: Callable[[Iterator[Answer], Predictor], bool] = _json if as_json else _csv if as_csv else _table
-    with asked.opened(sources, contact, loopback, robots) as contents:
+    with inputs.opened(sources, contact, loopback, robots) as contents:
         fine = write(_answers(loaded, contents, len(sources), top, window), loaded)
     if not fine:
         raise typer.Exit(1)
 
 
 def _answers(
-    loaded: "Predictor", contents: Iterator[asked.Content], count: int, top: int, window: int
+    loaded: "Predictor", contents: Iterator[inputs.Content], count: int, top: int, window: int
 ) -> Iterator[Answer]:
     """In order, an answer a photo and second of a clip."""
     with progress.bar(count, "predict", "photo") as steps:
-        for clips, some in itertools.groupby(contents, lambda content: asked.is_clip(content.source)):
+        for clips, some in itertools.groupby(contents, lambda content: inputs.is_clip(content.source)):
             if clips:
                 for clip in some:
                     yield from _seconds(loaded, clip.source, top, window)
@@ -91,16 +92,16 @@ def _answers(
                     steps.update()
 
 
-def _photos(loaded: "Predictor", contents: Iterator[asked.Content], top: int) -> Iterator[Answer]:
+def _photos(loaded: "Predictor", contents: Iterator[inputs.Content], top: int) -> Iterator[Answer]:
     """A batch of them in memory."""
 
-    def square(content: asked.Content) -> Any:
+    def square(content: inputs.Content) -> Any:
         try:
             return content.source, loaded.square(content.read())
         except InputError as error:  # of this photo; the others have nothing to do with it
             return content.source, str(error)
 
-    for block in work.batched(work.threads(square, contents), BATCH):
+    for block in parallel.batched(parallel.threads(square, contents), BATCH):
         found = iter(loaded.predict([shown for _, shown in block if isinstance(shown, np.ndarray)], top))
         for source, shown in block:
             yield Answer(source, None, shown) if isinstance(shown, str) else Answer(source, next(found))
@@ -111,8 +112,8 @@ def _seconds(loaded: "Predictor", clip: str, top: int, window: int) -> Iterator[
     path, recipe = Path(clip), loaded.network.recipe
     seen: dict[int, Prediction] = {}
     try:
-        length = videos.length(path)
-        shown = videos.frames(path, recipe.size, recipe.crop)
+        length = video.length(path)
+        shown = video.frames(path, recipe.size, recipe.crop)
         for second, square in progress.over(shown, round(length), path.name, "frame"):
             (seen[second],) = loaded.predict([square], top)
     except InputError as error:
@@ -124,7 +125,7 @@ def _seconds(loaded: "Predictor", clip: str, top: int, window: int) -> Iterator[
             file=sys.stderr,
         )
     said = list(seen.values())
-    places = videos.majority([one.label for one in said], [one.confidence for one in said], window)
+    places = video.majority([one.label for one in said], [one.confidence for one in said], window)
     for (second, one), place in zip(seen.items(), places, strict=True):
         yield Answer(clip, one, "", second, place)
 

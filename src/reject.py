@@ -7,8 +7,10 @@ import pandas as pd
 import typer
 
 import stage
-from landmarks import figures, rejection, tables
-from landmarks.files import write_json
+from landmarks.common.files import write_json
+from landmarks.dataset import tables
+from landmarks.evaluation import open_set
+from landmarks.reporting import plots
 
 
 def main(
@@ -28,24 +30,24 @@ def main(
     ] = 0.95,
 ) -> None:
     """Choose a threshold on the validation photos; see what it does to the test photos and to places nobody taught."""
-    from landmarks import networks, squares  # here: --help need not wait for TensorFlow
+    from landmarks.deep import classifier, image_cache  # here: --help need not wait for TensorFlow
 
     parts = tables.read_split(split)["split"]
     said = tables.read_predictions(predictions, tables.read_split(split)["landmark_id"])
     right = (said["actual"] == said["predicted"]).to_numpy()
     confidence = said["confidence"].to_numpy(float)
-    least = rejection.threshold(confidence[(parts == "validation").to_numpy()], accepted)
-    network = networks.load(model)
+    least = open_set.threshold(confidence[(parts == "validation").to_numpy()], accepted)
+    network = classifier.load(model)
     strangers = list(tables.read(unknown, ["id"])["id"])
-    shown = squares.cached(anonymous, strangers, network.recipe.size, network.recipe.crop)
+    shown = image_cache.cached(anonymous, strangers, network.recipe.size, network.recipe.crop)
     other = network.probabilities(shown).max(axis=1).round(6)
     test = (parts == "test").to_numpy()
-    found = rejection.scores(confidence[test], right[test], other, least)
-    risks = rejection.risk_coverage(confidence[test], right[test])
+    found = open_set.scores(confidence[test], right[test], other, least)
+    risks = open_set.risk_coverage(confidence[test], right[test])
     write_json(threshold, {"confidence": least})
     write_json(counts, found)
     tables.write(curve, pd.DataFrame(risks.round(6), columns=["coverage", "risk"]).drop_duplicates())
-    figures.rejection(figure, confidence[test], right[test], other, least, risks)
+    plots.rejection(figure, confidence[test], right[test], other, least, risks)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,10 @@ import pandas as pd
 import typer
 
 import stage
-from landmarks import progress, repeats, tables
-from landmarks.errors import InputError
+from landmarks.common import progress
+from landmarks.common.errors import InputError
+from landmarks.dataset import tables
+from landmarks.evaluation import seed_study
 
 Run = tuple[int, int]  # seed, principal components
 AXES = ("seed", "pca.n")
@@ -40,10 +42,10 @@ def main(
         _dvc("exp", "run", "--queue", *(f"-S={axis}={value}" for axis, value in zip(AXES, run, strict=True)))
     runs = _finished(wanted)
     rows = [(model, *run, *scores) for run in wanted for model, scores in _accuracies(runs[run]).items()]
-    found = pd.DataFrame(rows, columns=list(repeats.COLUMNS))
+    found = pd.DataFrame(rows, columns=list(seed_study.COLUMNS))
     tables.write(table, found)
-    repeats.draw(figure, found, n, title)
-    print(repeats.summary(found, n).round(3).to_string())
+    seed_study.draw(figure, found, n, title)
+    print(seed_study.summary(found, n).round(3).to_string())
 
 
 def _require_commit(but: list[Path]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 import stage
-from landmarks import pages, reports
+from landmarks.reporting import html_page, report
 
 
 def main(
@@ -22,9 +22,9 @@ def main(
     language: Annotated[Literal["en", "es"], typer.Option(help="Language of the words")] = "en",
 ) -> None:
     """Write one HTML file with every figure and table of the thesis, filled with our numbers and pictures."""
-    facts = reports.gather(data, plots, models, results, params, profile, lock, folder / "thesis.yaml")
-    words = pages.Words(folder / f"{language}.yaml", facts)
-    pages.write(page, folder, words, {**facts, "charts": reports.draw(facts, words), "language": language})
+    facts = report.gather(data, plots, models, results, params, profile, lock, folder / "thesis.yaml")
+    words = html_page.Words(folder / f"{language}.yaml", facts)
+    html_page.write(page, folder, words, {**facts, "charts": report.draw(facts, words), "language": language})
 
 
 if __name__ == "__main__":

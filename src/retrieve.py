@@ -11,9 +11,13 @@ from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
 import stage
-from landmarks import contracts, features, figures, matching, models, photos, tables, work
-from landmarks.errors import InputError
-from landmarks.files import write_json
+from landmarks.classical import features_file, matching, saved_models
+from landmarks.common import parallel
+from landmarks.common.errors import InputError
+from landmarks.common.files import write_json
+from landmarks.dataset import schema, tables
+from landmarks.images import decoding
+from landmarks.reporting import plots
 
 SHOWN = 6  # queries in the figure
 SIDE = 256  # pixels of a photo in it
@@ -34,9 +38,9 @@ def main(
     ratio: Annotated[float, typer.Option(min=0.1, max=1.0, help="Lowe's ratio test")] = 0.8,
 ) -> None:
     """Look for the validation photos among the training photos: by encoding, then by the keypoints that one homography explains."""
-    found = features.read(described)
+    found = features_file.read(described)
     parts = tables.read_split(split, found.ids, found.landmarks)["split"].to_numpy()
-    encoder = models.load(model, found.settings)[:-1]
+    encoder = saved_models.load(model, found.settings)[:-1]
     queries, known = np.flatnonzero(parts == "validation"), np.flatnonzero(parts == "train")
     if not len(queries) or not len(known):
         raise InputError(f"{split}: no photo for validation, or none for training; run: dvc repro split")
@@ -45,7 +49,9 @@ def main(
     likeness = asked @ answers.T  # cosines
     ranked = known[np.argsort(-likeness, axis=1, kind="stable")[:, : max(verified, nearest)]]
     inliers = partial(_inliers, described=described, ratio=ratio)
-    verification = np.array(list(work.sound(work.each(inliers, list(zip(queries, ranked, strict=True)), "retrieve"))))
+    verification = np.array(
+        list(parallel.sound(parallel.each(inliers, list(zip(queries, ranked, strict=True)), "retrieve")))
+    )
     order = np.argsort(-np.where(verification >= trusted, verification, 0), axis=1, kind="stable")
     again, inliers_of = (np.take_along_axis(each, order, axis=1) for each in (ranked, verification))
     write_json(counts, {
@@ -59,12 +65,12 @@ def main(
         shown = list(zip(again[place], inliers_of[place], strict=True))[:nearest]
         same = found.landmarks[queries[place]]
         rows.append((read(queries[place]), [(read(i), bool(found.landmarks[i] == same), int(n)) for i, n in shown]))
-    figures.retrieval(figure, rows)
+    plots.retrieval(figure, rows)
 
 
 def _inliers(task: tuple[int, NDArray[np.intp]], described: Path, ratio: float) -> list[int]:
     query, others = task
-    found = features.mapped(described)  # here: handing it over would copy the descriptors of every photo
+    found = features_file.mapped(described)  # here: handing it over would copy the descriptors of every photo
     return [
         int(matching.match(
             (found.points[query], found.points[other]), (found.values[query], found.values[other]),
@@ -74,19 +80,21 @@ def _inliers(task: tuple[int, NDArray[np.intp]], described: Path, ratio: float) 
     ]  # fmt: skip
 
 
-def _precision(found: features.Features, queries: NDArray[np.intp], ranked: NDArray[np.intp], nearest: int) -> float:
+def _precision(
+    found: features_file.Features, queries: NDArray[np.intp], ranked: NDArray[np.intp], nearest: int
+) -> float:
     same = found.landmarks[ranked[:, :nearest]] == found.landmarks[queries][:, None]
     return round(float(same.mean()), 4)
 
 
 def _one_a_landmark(landmarks: NDArray[np.str_]) -> list[int]:
     """The place of the first query of each of the first landmarks."""
-    names = sorted(set(landmarks.tolist()), key=contracts.natural)[:SHOWN]
+    names = sorted(set(landmarks.tolist()), key=schema.natural)[:SHOWN]
     return [int((landmarks == name).argmax()) for name in names]
 
 
-def _read(folder: Path, ids: NDArray[np.str_], place: int) -> photos.Picture:
-    return photos.read(folder / f"{ids[place]}.jpg", SIDE)
+def _read(folder: Path, ids: NDArray[np.str_], place: int) -> decoding.Picture:
+    return decoding.read(folder / f"{ids[place]}.jpg", SIDE)
 
 
 if __name__ == "__main__":

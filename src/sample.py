@@ -9,8 +9,8 @@ from pyarrow.compute import is_in
 from pyarrow.parquet import ParquetFile
 
 import stage
-from landmarks import catalogues, contracts
-from landmarks.errors import InputError
+from landmarks.common.errors import InputError
+from landmarks.dataset import catalogues, schema
 
 
 def main(
@@ -29,12 +29,12 @@ def main(
     """Sample the same number of photos of each of the commonest landmarks, and an ordered reserve behind them."""
     try:
         with ParquetFile(clean, memory_map=True, read_dictionary=["landmark_id"]) as file:
-            contracts.require(clean, file.schema_arrow.names, catalogues.COLUMNS)
+            schema.require(clean, file.schema_arrow.names, catalogues.COLUMNS)
             column = file.read(columns=["landmark_id"])["landmark_id"].cast("string")
             landmarks = catalogues.commonest(column, classes, per_class)
-            if contracts.UNKNOWN in landmarks:
+            if schema.UNKNOWN in landmarks:
                 raise InputError(
-                    f"{clean}: a landmark is called {contracts.UNKNOWN!r}, which stands for others; rename it"
+                    f"{clean}: a landmark is called {schema.UNKNOWN!r}, which stands for others; rename it"
                 )
             others = catalogues.others(column, landmarks, unknown + reserve, seed) if unknown else []
             chosen = pyarrow.array(landmarks + others)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import stage
-from landmarks import guard
-from landmarks.errors import InputError
+from landmarks.common.errors import InputError
+from landmarks.serving import middleware
 
 if TYPE_CHECKING:
-    from landmarks import similar
-    from landmarks.predictor import Predictor
+    from landmarks.serving import similar
+    from landmarks.serving.predictor import Predictor
 
-LIMITS = guard.Limits()
+LIMITS = middleware.Limits()
 KEY = "LANDMARKS_API_KEY"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -48,7 +48,7 @@ def main(
     """
     import uvicorn  # here: --help need not wait
 
-    from landmarks import api, predictor
+    from landmarks.serving import app, predictor
 
     key = os.environ.get(KEY, "")
     if host not in LOOPBACK and not key:
@@ -57,12 +57,12 @@ def main(
     loaded = predictor.load(model, lock, names, threshold, threads=1)
     if loaded.provenance.threshold is None:
         print(f"serve: no threshold was chosen for {model}: it never says unknown; set --threshold", file=sys.stderr)
-    limits = guard.Limits(megabytes, megapixels, instances, seconds, requests)
+    limits = middleware.Limits(megabytes, megapixels, instances, seconds, requests)
     uvicorn.run(
-        api.application(loaded, limits, key, partial(_learn, loaded, anonymous, split, lock)),
+        app.application(loaded, limits, key, partial(_learn, loaded, anonymous, split, lock)),
         host=host,
         port=port,
-        http=guard.protocol(seconds),
+        http=middleware.protocol(seconds),
         ws="none",
         access_log=False,
         server_header=False,
@@ -71,13 +71,13 @@ def main(
 
 def _learn(loaded: "Predictor", anonymous: Path, split: Path, lock: Path | None) -> "similar.Training | None":
     """The training photos; None where they are not there, or not those that were anonymized."""
-    from landmarks import provenance, similar
+    from landmarks.serving import dvc_lineage, similar
 
     if not anonymous.is_dir() or not split.is_file():
         return None
     try:
         if lock:
-            provenance.read(lock).check([anonymous, split], "")
+            dvc_lineage.read(lock).check([anonymous, split], "")
         return similar.learn(loaded, anonymous, split)
     except (InputError, OSError) as error:
         print(f"serve: no similar photos are shown: {error}", file=sys.stderr)

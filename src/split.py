@@ -9,9 +9,11 @@ import pandas as pd
 import typer
 
 import stage
-from landmarks import contracts, photos, splits, tables, work
-from landmarks.errors import InputError
-from landmarks.files import write_json
+from landmarks.common import parallel
+from landmarks.common.errors import InputError
+from landmarks.common.files import write_json
+from landmarks.dataset import schema, splitting, tables
+from landmarks.images import decoding
 
 
 def main(
@@ -33,13 +35,13 @@ def main(
             f"split.test {test} and split.validation {validation} leave nothing for training; lower them in params.yaml"
         )
     landmarks = tables.read(listing, ["id", "landmark_id"]).set_index("id")["landmark_id"]
-    shown = pd.DataFrame({"id": photos.listed(anonymous, landmarks.index)})
-    hashes = list(work.sound(work.each(partial(_hash, anonymous), list(shown["id"]), "split")))
+    shown = pd.DataFrame({"id": decoding.listed(anonymous, landmarks.index)})
+    hashes = list(parallel.sound(parallel.each(partial(_hash, anonymous), list(shown["id"]), "split")))
     shown["landmark_id"] = landmarks[shown["id"]].to_numpy()
-    shown["group"] = splits.near_duplicates(np.array(hashes), duplicate_bits)
-    known = shown["landmark_id"] != contracts.UNKNOWN
+    shown["group"] = splitting.near_duplicates(np.array(hashes), duplicate_bits)
+    known = shown["landmark_id"] != schema.UNKNOWN
     made, strangers = shown[known].copy(), shown[~known]
-    made["split"] = splits.split(
+    made["split"] = splitting.split(
         list(made["id"]), list(made["landmark_id"]), made["group"].to_numpy(), test, validation, seed
     )
     tables.write(table, made[["id", "landmark_id", "split", "group"]])
@@ -47,14 +49,14 @@ def main(
     tables.write(unknown, other[["id"]])
     sizes = made["group"].value_counts()
     write_json(counts, {
-        "photos": len(made), **{name: int((made["split"] == name).sum()) for name in contracts.PARTS},
+        "photos": len(made), **{name: int((made["split"] == name).sum()) for name in schema.PARTS},
         "near_duplicates": int((sizes - 1).sum()), "landmarks": int(made["landmark_id"].nunique()),
         "unknown": len(other), "unknown_left_out": len(strangers) - len(other),
     })  # fmt: skip
 
 
 def _hash(folder: Path, photo: str) -> "np.typing.NDArray[np.bool_]":
-    return photos.perceptual_hash(photos.read(folder / f"{photo}.jpg", long_side=256))
+    return decoding.perceptual_hash(decoding.read(folder / f"{photo}.jpg", long_side=256))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from landmarks.errors import InputError
+from landmarks.common.errors import InputError
 
 # the block `encoding` of params.yaml, which several stages take
 Keypoints = Annotated[int, typer.Option(min=1, max=4096, help="flat: strongest descriptors laid end to end")]

@@ -9,9 +9,10 @@ import typer
 from threadpoolctl import threadpool_limits
 
 import stage
-from landmarks import classifiers, encodings, features, tables
-from landmarks.errors import InputError
-from landmarks.files import write_json
+from landmarks.classical import classifiers, encodings, features_file
+from landmarks.common.errors import InputError
+from landmarks.common.files import write_json
+from landmarks.dataset import tables
 
 
 def main(
@@ -35,7 +36,7 @@ def main(
     """
     if stop <= start:
         raise InputError(f"sweep.stop {stop} is not above sweep.start {start}; raise it in params.yaml")
-    found = features.read(described)
+    found = features_file.read(described)
     parts = tables.read_split(split, found.ids, found.landmarks)
     rows = encodings.Flat(found.settings.detector, keypoints).transform(found.values)
     train, test = ((parts["split"] == name).to_numpy() for name in ("train", "test"))

@@ -23,12 +23,14 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from landmarks import jpeg, provenance, scenery
-from landmarks.augmentation import Ranges
-from landmarks.recipes import Recipe
+from landmarks.deep.augmentation import Ranges
+from landmarks.deep.config import Recipe
+from landmarks.demo import renderer
+from landmarks.images import jpeg
+from landmarks.serving import dvc_lineage
 
 if TYPE_CHECKING:
-    from landmarks.predictor import Predictor
+    from landmarks.serving.predictor import Predictor
 
 SIDE = 128  # pixels of a photo that the network of the tests takes
 ROOT = Path(__file__).parent.parent
@@ -75,7 +77,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = []
     for landmark in (1, 2, 3):
         for view in range(12):
-            (folder / "images" / f"p{landmark}_{view:02}.jpg").write_bytes(scenery.photo(7, landmark, view))
+            (folder / "images" / f"p{landmark}_{view:02}.jpg").write_bytes(renderer.photo(7, landmark, view))
             rows.append({"id": f"p{landmark}_{view:02}", "landmark_id": landmark, "status": "ok"})
     pd.DataFrame(rows).to_csv(folder / "photos.csv", index=False)
     return folder
@@ -100,7 +102,7 @@ def strangers(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids = [f"u{landmark}_{view}" for landmark in (100, 101, 102) for view in range(4)]
     for photo in ids:
         landmark, view = photo[1:].split("_")
-        (folder / "images" / f"{photo}.jpg").write_bytes(scenery.photo(7, int(landmark), int(view)))
+        (folder / "images" / f"{photo}.jpg").write_bytes(renderer.photo(7, int(landmark), int(view)))
     pd.DataFrame({"id": ids}).to_csv(folder / "unknown.csv", index=False)
     return folder
 
@@ -196,12 +198,12 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The JSON of a network of three landmarks that has learnt nothing; DVC recorded it, and a threshold chosen on it."""
     import tensorflow as tf
 
-    from landmarks import networks
+    from landmarks.deep import classifier
 
     folder = tmp_path_factory.mktemp("untrained")
     tf.keras.utils.set_random_seed(0)
-    model = networks.build(RECIPE, networks.load_module(RECIPE), 3)
-    networks.save(folder / "plain.json", networks.Network(model, RECIPE, ["1", "2", "10"], 1.5))
+    model = classifier.build(RECIPE, classifier.load_module(RECIPE), 3)
+    classifier.save(folder / "plain.json", classifier.Network(model, RECIPE, ["1", "2", "10"], 1.5))
     (folder / "threshold.json").write_text('{"confidence": 0.5}')
     (folder / "names.csv").write_text("id,name\n1,Old Bridge\n10,Torre Añil\n999,Elsewhere\n")
     record(folder)
@@ -211,7 +213,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def record(folder: Path) -> None:
     """The dvc.lock of a plain.json and the threshold chosen on it."""
     entries = {
-        name: {"path": name, "hash": "md5", "md5": provenance.md5(folder / name)}
+        name: {"path": name, "hash": "md5", "md5": dvc_lineage.md5(folder / name)}
         for name in ("plain.json", "plain.weights.h5", "threshold.json")
     }
     model = [entries["plain.json"], entries["plain.weights.h5"]]
@@ -224,7 +226,7 @@ def record(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def answering(untrained: Path) -> Predictor:
-    from landmarks import predictor
+    from landmarks.serving import predictor
 
     return predictor.load(untrained, untrained.with_name("dvc.lock"), untrained.with_name("names.csv"))
 
@@ -232,7 +234,7 @@ def answering(untrained: Path) -> Predictor:
 @pytest.fixture(scope="session")
 def photo() -> bytes:
     """A JPEG that lies upright and carries nothing else, as the download stage keeps them."""
-    return jpeg.keep(scenery.photo(7, 1, 0)).content
+    return jpeg.keep(renderer.photo(7, 1, 0)).content
 
 
 def turned(upright: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -347,7 +349,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"\x00\x01 what is this\r\n\r\n")
             self.close_connection = True
             return None
-        body = scenery.photo(7, int(landmark), int(view))
+        body = renderer.photo(7, int(landmark), int(view))
         if kind == "slowly":
             time.sleep(0.15)
         if kind == "cut":  # promises more than it sends

@@ -23,9 +23,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from landmarks import detectors, faces, files, gate, photos
-from landmarks.errors import InputError
-from landmarks.scenery import PORTRAITS
+from landmarks.common import files
+from landmarks.common.errors import InputError
+from landmarks.demo.renderer import PORTRAITS
+from landmarks.images import decoding
+from landmarks.privacy import face_detectors, gate, redaction
 
 
 def portrait(package: str, file: str) -> Image.Image:
@@ -48,8 +50,8 @@ def stage(
     return script("anonymize", folder, out / "anonymous", out / "photos.csv", *outputs, *knobs, **environment)
 
 
-def detect(picture: faces.Picture, confidence: float) -> list[faces.Face]:
-    return detectors.detect(picture, confidence)
+def detect(picture: redaction.Picture, confidence: float) -> list[redaction.Face]:
+    return face_detectors.detect(picture, confidence)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +83,7 @@ def test_every_face_is_found_and_its_place_changed(examined: Path, portraits: Pa
     for photo in ("upright0", "upright1"):
         face = max(audit["photos"][photo]["faces"], key=lambda face: face["score"])
         before, after = (
-            photos.read(folder / f"{photo}.jpg").astype(int) for folder in (portraits, examined / "anonymous")
+            decoding.read(folder / f"{photo}.jpg").astype(int) for folder in (portraits, examined / "anonymous")
         )
         window = np.s_[face["y"] : face["y"] + face["h"], face["x"] : face["x"] + face["w"]]
         assert np.abs(before - after)[window].mean() > 10
@@ -90,7 +92,7 @@ def test_every_face_is_found_and_its_place_changed(examined: Path, portraits: Pa
 
 def test_the_detector_no_longer_finds_what_was_obscured(examined: Path) -> None:
     for path in (examined / "anonymous").glob("*.jpg"):
-        assert not detect(photos.read(path), 0.5), path.name
+        assert not detect(decoding.read(path), 0.5), path.name
 
 
 def test_a_photo_with_an_exif_turn_is_examined_and_written_upright_without_metadata(examined: Path) -> None:
@@ -122,10 +124,10 @@ def test_a_missing_or_altered_detector_is_an_error_never_no_faces(
 ) -> None:
     monkeypatch.setattr("importlib.resources.files", lambda _: tmp_path)
     with pytest.raises(InputError, match=r"centerface\.onnx: the face detector is missing"):
-        detectors.digests("centerface")
+        face_detectors.digests("centerface")
     (tmp_path / "centerface.onnx").write_bytes(b"something else")
     with pytest.raises(InputError, match="not the model it should be"):
-        detectors.digests("centerface")
+        face_detectors.digests("centerface")
 
 
 @pytest.mark.parametrize("name", ["yunet", "ssd", "strict"])
@@ -145,23 +147,23 @@ def test_a_model_that_is_not_there_ends_in_one_line_that_says_where_to_get_it(
 
 def test_a_model_is_fetched_once_checked_and_kept(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     host.body = b"the model"
-    model = detectors.Model("m.onnx", f"{host.url}/body", hashlib.sha256(host.body).hexdigest())
+    model = face_detectors.Model("m.onnx", f"{host.url}/body", hashlib.sha256(host.body).hexdigest())
     monkeypatch.setenv("LANDMARKS_MODELS", str(tmp_path / "cache"))
     for _ in range(2):
-        assert detectors.path(model).read_bytes() == host.body
+        assert face_detectors.path(model).read_bytes() == host.body
     assert host.asked == {"/body": 1}
     with pytest.raises(InputError, match="cannot be fetched"):
-        detectors.path(dataclasses.replace(model, name="n.onnx", url="http://127.0.0.1:9/m.onnx"))
+        face_detectors.path(dataclasses.replace(model, name="n.onnx", url="http://127.0.0.1:9/m.onnx"))
 
 
 @pytest.mark.parametrize("turns", range(4))
 @pytest.mark.parametrize("name", ["centerface", "haar"])
-def test_a_face_is_found_in_all_four_turns(name: detectors.Name, turns: int) -> None:
+def test_a_face_is_found_in_all_four_turns(name: face_detectors.Name, turns: int) -> None:
     upright = np.asarray(portrait(*PORTRAITS[0][:2]))[..., ::-1].copy()
     height, width = upright.shape[:2]
-    best = max(detectors.detect(upright, 0.5, name), key=lambda face: face.score)
-    found = detectors.detect(np.ascontiguousarray(np.rot90(upright, turns)), 0.5, name)
-    back = [faces.turn_back(face, turns, width, height) for face in found]
+    best = max(face_detectors.detect(upright, 0.5, name), key=lambda face: face.score)
+    found = face_detectors.detect(np.ascontiguousarray(np.rot90(upright, turns)), 0.5, name)
+    back = [redaction.turn_back(face, turns, width, height) for face in found]
     assert min(abs(face.x - best.x) + abs(face.y - best.y) for face in back) < best.w / 3
 
 
@@ -172,21 +174,21 @@ def test_a_box_is_turned_back_to_where_it_was(turns: int, width: int, height: in
     marked = np.zeros((height, width), np.uint8)
     marked[y : y + h, x : x + w] = 1
     rows, columns = np.nonzero(np.rot90(marked, turns))
-    seen = faces.Face(int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1, 1.0)
-    assert faces.turn_back(seen, turns, width, height) == faces.Face(x, y, w, h, 1.0)
+    seen = redaction.Face(int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1, 1.0)
+    assert redaction.turn_back(seen, turns, width, height) == redaction.Face(x, y, w, h, 1.0)
 
 
 BOXES = st.builds(
-    faces.Face, *(st.integers(0, 60) for _ in range(2)), *(st.integers(1, 60) for _ in range(2)), st.floats(0, 1)
+    redaction.Face, *(st.integers(0, 60) for _ in range(2)), *(st.integers(1, 60) for _ in range(2)), st.floats(0, 1)
 )
 
 
 @given(st.lists(BOXES, min_size=1, max_size=12))
-def test_merged_boxes_carry_the_highest_score_of_what_lies_in_them(found: list[faces.Face]) -> None:
-    merged = faces.merge(found)
+def test_merged_boxes_carry_the_highest_score_of_what_lies_in_them(found: list[redaction.Face]) -> None:
+    merged = redaction.merge(found)
     assert max(face.score for face in merged) == max(face.score for face in found)
     for face in found:
-        assert any(faces._inside(face, larger) and larger.score >= face.score for larger in merged)
+        assert any(redaction._inside(face, larger) and larger.score >= face.score for larger in merged)
 
 
 @settings(max_examples=20, deadline=None)
@@ -225,8 +227,8 @@ def test_a_face_that_is_still_found_keeps_its_photo_from_passing(portraits: Path
     seen: list[int] = []
 
     class Stubborn(gate.Settings):  # a detector that sees a face whatever is done to it
-        def look(self) -> detectors.Look:
-            return lambda picture, confidence: seen.append(1) or [faces.Face(9, 9, 40, 40, 0.9)]  # type: ignore[func-returns-value]
+        def look(self) -> face_detectors.Look:
+            return lambda picture, confidence: seen.append(1) or [redaction.Face(9, 9, 40, 40, 0.9)]  # type: ignore[func-returns-value]
 
     with pytest.raises(gate.Quarantined, match=r"still found after 2 passes \(score 0\.9\)"):
         gate.examine(portraits / "upright0.jpg", tmp_path / "out.jpg", Stubborn(passes=2))
@@ -295,7 +297,7 @@ def test_what_a_killed_run_did_under_other_settings_does_not_count(portraits: Pa
     originals = {"upright0": portraits / "upright0.jpg"}
     (tmp_path / "out").mkdir()
 
-    def examined(method: faces.Method) -> str:
+    def examined(method: redaction.Method) -> str:
         settings = gate.Settings(method=method)
         journal, identity = tmp_path / "journal", gate.identity(settings)
         ((_, result),) = gate.examine_all(originals, tmp_path / "out", journal, {}, settings, identity)
@@ -396,9 +398,9 @@ def test_one_worker_and_two_write_the_same_bytes(
 
 
 @pytest.mark.parametrize(("method", "shades"), [("pixelate", 25), ("solid", 1)])
-def test_no_more_shades_are_left_of_a_face_than_stated(method: faces.Method, shades: int) -> None:
+def test_no_more_shades_are_left_of_a_face_than_stated(method: redaction.Method, shades: int) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
-    done = faces.obscure(noise, [faces.Face(50, 60, 80, 90, 1.0)], method, margin=0.1, cells=5)
+    done = redaction.obscure(noise, [redaction.Face(50, 60, 80, 90, 1.0)], method, margin=0.1, cells=5)
     assert len(np.unique(done[51:159, 42:138].reshape(-1, 3), axis=0)) <= shades
     outside = np.ones((200, 200), bool)
     outside[51:159, 42:138] = False
@@ -407,9 +409,13 @@ def test_no_more_shades_are_left_of_a_face_than_stated(method: faces.Method, sha
 
 def test_a_face_at_the_edge_of_the_photo_is_obscured_as_far_as_it_is_in_it() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (50, 60, 3), np.uint8)
-    done = faces.obscure(
+    done = redaction.obscure(
         noise,
-        [faces.Face(-10, -10, 30, 30, 1.0), faces.Face(55, 45, 40, 40, 1.0), faces.Face(500, 500, 9, 9, 1.0)],
+        [
+            redaction.Face(-10, -10, 30, 30, 1.0),
+            redaction.Face(55, 45, 40, 40, 1.0),
+            redaction.Face(500, 500, 9, 9, 1.0),
+        ],
         "solid",
         0.0,
         5,
@@ -419,7 +425,7 @@ def test_a_face_at_the_edge_of_the_photo_is_obscured_as_far_as_it_is_in_it() -> 
 
 
 @pytest.mark.parametrize("method", ["pixelate", "solid"])
-def test_what_is_left_does_not_depend_on_the_face(method: faces.Method) -> None:
+def test_what_is_left_does_not_depend_on_the_face(method: redaction.Method) -> None:
     draw = np.random.default_rng(0)
     around = draw.integers(0, 256, (80, 80, 3), np.uint8)
     left = []
@@ -427,7 +433,10 @@ def test_what_is_left_does_not_depend_on_the_face(method: faces.Method) -> None:
         picture = around.copy()
         picture[20:60, 20:60] = draw.integers(0, 256, 3)  # a face of another colour
         left.append(
-            (picture[40, 40].astype(float), faces.obscure(picture, [faces.Face(20, 20, 40, 40, 1.0)], method, 0.0, 5))
+            (
+                picture[40, 40].astype(float),
+                redaction.obscure(picture, [redaction.Face(20, 20, 40, 40, 1.0)], method, 0.0, 5),
+            )
         )
     before = np.array([colour for colour, _ in left])
     after = np.array([done[20:60, 20:60].mean((0, 1)) for _, done in left])
@@ -441,9 +450,9 @@ def test_what_is_left_does_not_depend_on_the_face(method: faces.Method) -> None:
 
 def test_an_ellipse_covers_the_middle_and_leaves_the_corners() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), np.uint8)
-    done = faces.obscure(noise, [faces.Face(20, 20, 40, 40, 1.0)], "solid", 0.0, 5, "ellipse")
-    assert (done[40, 20:60] == faces.GREY).all()
-    assert (done[20:60, 40] == faces.GREY).all()
+    done = redaction.obscure(noise, [redaction.Face(20, 20, 40, 40, 1.0)], "solid", 0.0, 5, "ellipse")
+    assert (done[40, 20:60] == redaction.GREY).all()
+    assert (done[20:60, 40] == redaction.GREY).all()
     np.testing.assert_array_equal(done[20:24, 20:24], noise[20:24, 20:24])
 
 
@@ -453,7 +462,7 @@ def test_a_face_is_covered_however_large_it_is(height: int) -> None:
     picture = np.asarray(portrait(package, file).crop((x - 60, y - 40, x + w + 60, y + h + 60)))[..., ::-1]
     scale = height / h
     picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    done = faces.obscure(picture, detect(picture, 0.3), "solid", 0.15, 5)
+    done = redaction.obscure(picture, detect(picture, 0.3), "solid", 0.15, 5)
     face = np.s_[int(75 * scale) : int(165 * scale), int(85 * scale) : int(150 * scale)]  # from brow to chin
     assert (np.abs(picture[face].astype(int) - done[face]).sum(axis=2) > 0).mean() > 0.9
 
@@ -467,7 +476,7 @@ def test_every_accepted_format_is_read_upright(tmp_path: Path, kind: str, orient
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(turned(upright, orientation)).save(tmp_path / "p.jpg", kind, exif=exif, quality=95)
-    read = photos.read(tmp_path / "p.jpg")[..., ::-1].astype(int)
+    read = decoding.read(tmp_path / "p.jpg")[..., ::-1].astype(int)
     assert read.shape == upright.shape
     assert np.abs(read - upright).mean() < 8
 
@@ -476,4 +485,4 @@ def test_every_accepted_format_is_read_upright(tmp_path: Path, kind: str, orient
 def test_a_format_whose_turn_nobody_vouches_for_is_refused(tmp_path: Path, kind: str) -> None:
     Image.new("RGB", (40, 40)).save(tmp_path / "p.jpg", kind)
     with pytest.raises(InputError, match=r"p\.jpg: does not decode as a photo"):
-        photos.read(tmp_path / "p.jpg")
+        decoding.read(tmp_path / "p.jpg")

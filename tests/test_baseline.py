@@ -23,18 +23,19 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 
-from landmarks import calibration, classifiers, encodings, features, models
-from landmarks.descriptors import Settings
-from landmarks.errors import InputError
+from landmarks.classical import classifiers, encodings, features_file, saved_models
+from landmarks.classical.local_features import Settings
+from landmarks.common.errors import InputError
+from landmarks.evaluation import calibration
 
 KAZE = Settings("kaze", 40, 320, "joint")
 SMALL = ("--words", 4, "--components", 6, "--sample", 400)
 KINDS, ENCODINGS = get_args(classifiers.Kind), get_args(encodings.Encoding)
 
 
-def write(path: Path, read: features.Features, values: encodings.Photos) -> None:
+def write(path: Path, read: features_file.Features, values: encodings.Photos) -> None:
     rows = zip(read.ids, read.landmarks, read.found.tolist(), read.points, values, strict=True)
-    features.write(path, read.settings, (features.Row(*row) for row in rows))
+    features_file.write(path, read.settings, (features_file.Row(*row) for row in rows))
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +46,18 @@ def described(split: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for _, (photo, landmark) in pd.read_csv(split, dtype=str)[["id", "landmark_id"]].iterrows():
         kept = 0 if photo == "p2_03" else int(rng.integers(5, 40))
         values = rng.normal(0, 1, (kept, 64)) + np.eye(64)[int(landmark)] * 3
-        rows.append(features.Row(photo, landmark, kept, rng.random((kept, 4), np.float32), values.astype(np.float32)))
+        rows.append(
+            features_file.Row(photo, landmark, kept, rng.random((kept, 4), np.float32), values.astype(np.float32))
+        )
     path = tmp_path_factory.mktemp("features") / "kaze.arrow"
-    features.write(path, KAZE, iter(rows))
+    features_file.write(path, KAZE, iter(rows))
     return path
 
 
 @pytest.fixture
 def photos_() -> encodings.Photos:
     rng = np.random.default_rng(3)
-    return features.objects(rng.normal(0, 1, (k, 64)).astype(np.float32) for k in (30, 50, 1, 0, 40, 80))
+    return features_file.objects(rng.normal(0, 1, (k, 64)).astype(np.float32) for k in (30, 50, 1, 0, 40, 80))
 
 
 def test_flat_lays_the_strongest_descriptors_end_to_end_as_in_the_thesis(photos_: encodings.Photos) -> None:
@@ -74,7 +77,9 @@ def test_an_encoding_has_length_1_whatever_the_order_of_the_keypoints(
     assert rows.shape == (6, {"words": 4, "vlad": 24, "fisher": 48}[encoding])
     assert rows.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), [1, 1, 1, 0, 1, 1], atol=1e-5)
-    np.testing.assert_allclose(made.transform(features.objects(values[::-1] for values in photos_)), rows, atol=1e-5)
+    np.testing.assert_allclose(
+        made.transform(features_file.objects(values[::-1] for values in photos_)), rows, atol=1e-5
+    )
 
 
 def test_words_counts_the_nearest_words(photos_: encodings.Photos) -> None:
@@ -120,7 +125,7 @@ def test_a_fisher_vector_is_the_gradient_of_the_log_likelihood(photos_: encoding
 
 
 def test_a_vocabulary_learns_from_a_bounded_sample_that_its_seed_draws() -> None:
-    many = features.objects(np.random.default_rng(i).normal(0, 1, (90, 64)).astype(np.float32) for i in range(30))
+    many = features_file.objects(np.random.default_rng(i).normal(0, 1, (90, 64)).astype(np.float32) for i in range(30))
     drawn = encodings.Vlad("kaze", sample=500)._draw(many)
     assert drawn.shape == (500, 64)
     rows = {values.tobytes(): photo for photo, photos in enumerate(many) for values in photos}
@@ -134,7 +139,7 @@ def test_a_vocabulary_learns_from_a_bounded_sample_that_its_seed_draws() -> None
 def test_every_model_is_a_pipeline_for_scikit_learns_own_tools(
     described: Path, split: Path, encoding: encodings.Encoding
 ) -> None:
-    read = features.read(described)
+    read = features_file.read(described)
     groups = pd.read_csv(split)["group"].to_numpy()
     for kind in KINDS:
         recipe = classifiers.Recipe("kaze", encoding, kind, words=4, components=6, sample=400)
@@ -149,7 +154,9 @@ def test_the_probabilities_of_an_svm_order_the_landmarks_as_its_distances_do() -
     rng = np.random.default_rng(0)
     for count in (2, 3):
         landmarks = np.repeat(list("abc")[:count], 10)
-        values = features.objects(rng.normal(np.searchsorted(["a", "b", "c"], name), 1, (9, 64)) for name in landmarks)
+        values = features_file.objects(
+            rng.normal(np.searchsorted(["a", "b", "c"], name), 1, (9, 64)) for name in landmarks
+        )
         recipe = classifiers.Recipe("kaze", "vlad", "svm", words=2, components=3)
         model = classifiers.fit(recipe, values, landmarks)
         shares = classifiers.probabilities(model, values)
@@ -160,7 +167,9 @@ def test_the_probabilities_of_an_svm_order_the_landmarks_as_its_distances_do() -
 def test_an_svm_learns_from_other_photos_how_far_to_trust_itself() -> None:
     rng = np.random.default_rng(0)
     landmarks = np.repeat(list("abc"), 600)
-    values = features.objects(rng.normal(np.searchsorted(["a", "b", "c"], name) / 4, 1, (9, 64)) for name in landmarks)
+    values = features_file.objects(
+        rng.normal(np.searchsorted(["a", "b", "c"], name) / 4, 1, (9, 64)) for name in landmarks
+    )
     parts = np.arange(len(landmarks)) % 3
     model = classifiers.fit(
         classifiers.Recipe("kaze", "vlad", "svm", words=2, components=3), values[parts == 0], landmarks[parts == 0]
@@ -221,9 +230,9 @@ def test_a_landmark_that_was_not_learnt_is_never_recognised() -> None:
 @pytest.mark.slow
 def test_choices_and_models_go_by_train_alone(script: Script, described: Path, split: Path, tmp_path: Path) -> None:
     """Whatever the photos for validation and test hold, model and choice stay the same to the byte."""
-    read = features.read(described)
+    read = features_file.read(described)
     train = (pd.read_csv(split)["split"] == "train").to_numpy()
-    upset = features.objects(each if known else each * -9 for each, known in zip(read.values, train, strict=True))
+    upset = features_file.objects(each if known else each * -9 for each, known in zip(read.values, train, strict=True))
     for folder in ("one", "other"):
         (tmp_path / folder).mkdir()
     write(tmp_path / "one" / "kaze.arrow", read, read.values)
@@ -263,8 +272,8 @@ def test_the_sweep_chooses_by_validation_and_shows_what_choosing_on_the_test_set
 def test_the_grid_holds_every_combination_and_names_the_best_by_validation(
     script: Script, described: Path, split: Path, tmp_path: Path
 ) -> None:
-    read = features.read(described)
-    write(tmp_path / "noise.arrow", read, features.objects(values * 0 + 1 for values in read.values))
+    read = features_file.read(described)
+    write(tmp_path / "noise.arrow", read, features_file.objects(values * 0 + 1 for values in read.values))
     files = ("--features", described, "--features", tmp_path / "noise.arrow")
     made = []
     for workers in "12":
@@ -289,11 +298,11 @@ def test_every_photo_gets_a_prediction_and_the_saved_model_gives_the_same(
     out = [tmp_path / "m.skops", tmp_path / "p.csv"]
     done = script("baseline", described, split, *out, "--encoding", encoding, "--kind", kind, "--n", n, *SMALL)
     assert done.returncode == 0, done.stderr
-    rows, read = pd.read_csv(out[1], dtype={"actual": str, "predicted": str}), features.read(described)
+    rows, read = pd.read_csv(out[1], dtype={"actual": str, "predicted": str}), features_file.read(described)
     assert list(rows.columns) == ["id", "actual", "predicted", "confidence"]
     assert list(rows["id"]) == list(read.ids)
     assert rows["confidence"].between(1 / 3 - 1e-6, 1).all()
-    model = models.load(out[0], read.settings)
+    model = saved_models.load(out[0], read.settings)
     assert list(model.predict(read.values)) == list(rows["predicted"])
 
 
@@ -301,13 +310,13 @@ SAVE = """
 import sys
 from pathlib import Path
 sys.path.insert(0, "src")
-from landmarks import classifiers, features, models
-read = features.read(Path(sys.argv[1]))
+from landmarks.classical import classifiers, features_file, saved_models
+read = features_file.read(Path(sys.argv[1]))
 for kind in ("bayes", "tree", "svm", "logistic", "neighbours"):
     for encoding in ("flat", "words", "vlad", "fisher"):
         recipe = classifiers.Recipe("kaze", encoding, kind, 3, words=4, components=6, sample=400)
         fitted = classifiers.fit(recipe, read.values, read.landmarks)
-        models.save(Path(sys.argv[2]) / f"{encoding}_{kind}", fitted, read.settings)
+        saved_models.save(Path(sys.argv[2]) / f"{encoding}_{kind}", fitted, read.settings)
 """
 
 
@@ -320,7 +329,7 @@ def test_two_processes_write_the_same_models_to_the_byte(described: Path, tmp_pa
     assert len(written) == 20
     for path in written:
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
-        assert models.load(path, KAZE)
+        assert saved_models.load(path, KAZE)
 
 
 class Stranger:
@@ -342,7 +351,7 @@ def test_a_model_that_holds_anything_but_a_model_is_refused_and_not_run(tmp_path
     mark = tmp_path / "was here"
     path.write_bytes(pickle.dumps(Evil(mark)))
     with pytest.raises(InputError, match=r"m\.skops: not a model"):
-        models.load(path, KAZE)
+        saved_models.load(path, KAZE)
     for content in (
         {"model": subprocess.run, "descriptors": {}},
         {"model": Stranger(), "descriptors": {}},
@@ -351,25 +360,25 @@ def test_a_model_that_holds_anything_but_a_model_is_refused_and_not_run(tmp_path
     ):
         path.write_bytes(skops.io.dumps(content))
         with pytest.raises(InputError, match=r"m\.skops: not a model.*dvc repro"):
-            models.load(path, KAZE)
+            saved_models.load(path, KAZE)
     for wrong in ({"model": "a string", "descriptors": asdict(KAZE)}, {"model": GaussianNB(), "descriptors": [1]}):
         path.write_bytes(skops.io.dumps(wrong))
         with pytest.raises(InputError, match=r"m\.skops: not a model"):
-            models.load(path, KAZE)
+            saved_models.load(path, KAZE)
     path.write_bytes(skops.io.dumps([1])[:-40])
     with pytest.raises(InputError, match=r"m\.skops: not a model"):
-        models.load(path, KAZE)
+        saved_models.load(path, KAZE)
     with pytest.raises(InputError, match=r"none\.skops: no such file"):
-        models.load(tmp_path / "none.skops", KAZE)
+        saved_models.load(tmp_path / "none.skops", KAZE)
     assert not mark.exists()
 
 
 @pytest.mark.parametrize("child", [2**40, 0, -7])
 def test_a_tree_that_leads_out_of_its_memory_is_refused(described: Path, tmp_path: Path, child: int) -> None:
-    read = features.read(described)
+    read = features_file.read(described)
     fitted = classifiers.fit(classifiers.Recipe("kaze", "flat", "tree"), read.values, read.landmarks)
-    models.save(tmp_path / "m.skops", fitted, KAZE)
-    assert models.load(tmp_path / "m.skops", KAZE)
+    saved_models.save(tmp_path / "m.skops", fitted, KAZE)
+    assert saved_models.load(tmp_path / "m.skops", KAZE)
     with zipfile.ZipFile(tmp_path / "m.skops") as old, zipfile.ZipFile(tmp_path / "evil.skops", "w") as new:
         for name in old.namelist():
             content = old.read(name)
@@ -381,15 +390,15 @@ def test_a_tree_that_leads_out_of_its_memory_is_refused(described: Path, tmp_pat
                 content = changed.getvalue()
             new.writestr(name, content)
     with pytest.raises(InputError, match="its tree leads nowhere"):
-        models.load(tmp_path / "evil.skops", KAZE)
+        saved_models.load(tmp_path / "evil.skops", KAZE)
 
 
 def test_a_model_trained_on_other_descriptors_is_refused(described: Path, tmp_path: Path) -> None:
-    read = features.read(described)
+    read = features_file.read(described)
     fitted = classifiers.fit(classifiers.Recipe("kaze", "flat", "bayes"), read.values, read.landmarks)
-    models.save(tmp_path / "m.skops", fitted, KAZE)
+    saved_models.save(tmp_path / "m.skops", fitted, KAZE)
     with pytest.raises(InputError, match=r"protocol 'thesis'.*dvc repro baseline"):
-        models.load(tmp_path / "m.skops", replace(KAZE, protocol="thesis"))
+        saved_models.load(tmp_path / "m.skops", replace(KAZE, protocol="thesis"))
 
 
 def test_more_asked_for_than_the_training_photos_hold_is_an_error_that_names_the_parameter(
@@ -433,7 +442,7 @@ def test_a_split_that_was_changed_by_hand_is_an_error_that_names_the_row(
 def test_a_single_landmark_and_photos_without_keypoints_are_errors_that_say_so(
     script: Script, described: Path, split: Path, tmp_path: Path
 ) -> None:
-    read = features.read(described)
+    read = features_file.read(described)
     one = replace(read, landmarks=np.repeat("1", len(read.ids)))
     write(tmp_path / "one.arrow", one, read.values)
     pd.read_csv(split, dtype=str).assign(landmark_id="1").to_csv(tmp_path / "one.csv", index=False)
@@ -441,8 +450,8 @@ def test_a_single_landmark_and_photos_without_keypoints_are_errors_that_say_so(
     fails_in_one_line(script("baseline", tmp_path / "one.arrow", tmp_path / "one.csv", *out), "two are needed")
     write(
         tmp_path / "bare.arrow",
-        replace(read, points=features.objects(p[:0] for p in read.points)),
-        features.objects(v[:0] for v in read.values),
+        replace(read, points=features_file.objects(p[:0] for p in read.points)),
+        features_file.objects(v[:0] for v in read.values),
     )
     for encoding in ("flat", "fisher"):
         done = script("baseline", tmp_path / "bare.arrow", split, *out, "--encoding", encoding)

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from conftest import ROOT, Script, fails_in_one_line
 
-from landmarks import cards
-from landmarks.errors import InputError
+from landmarks.common.errors import InputError
+from landmarks.reporting import cards
 
 HEAD = "id,url,author,license,title\n"
 

@@ -10,8 +10,8 @@ from conftest import ROOT, Host, Script, fails_in_one_line
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landmarks import catalogues, tables
-from landmarks.errors import InputError
+from landmarks.common.errors import InputError
+from landmarks.dataset import catalogues, tables
 
 GOOD = "id,url,landmark_id\na1,http://x/1.jpg,5\nb2,http://x/2.jpg,None\n"
 

@@ -9,7 +9,7 @@ from conftest import Script, fails_in_one_line
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landmarks import catalogues
+from landmarks.dataset import catalogues
 
 CELLS = st.sampled_from(["", " ", "NaN", "nan", "None", "x", "0", "none of these", " y "])
 

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from conftest import ROOT, Script, fails_in_one_line
 
-from landmarks import augmentation, networks, occlusion, training
-from landmarks import photos as pictures
+from landmarks.deep import augmentation, classifier, occlusion, training
+from landmarks.images import decoding
 
 RANGES = augmentation.Ranges()
 BACKBONE = ("--module", "data/demo/backbone")
@@ -54,11 +54,11 @@ def test_a_saved_model_predicts_what_the_stage_predicted(
 ) -> None:
     done = script("cnn", photos / "images", split, *outputs(tmp_path), *BACKBONE, "--epochs", 5, "--head", 32)
     assert done.returncode == 0, done.stderr
-    network = networks.load(tmp_path / "model.json")
+    network = classifier.load(tmp_path / "model.json")
     recipe = network.recipe
     rows = pd.read_csv(tmp_path / "predictions.csv", dtype={"predicted": str})
     batch = np.stack(
-        [pictures.read_square(photos / "images" / f"{photo}.jpg", recipe.size, recipe.crop) for photo in rows["id"]]
+        [decoding.read_square(photos / "images" / f"{photo}.jpg", recipe.size, recipe.crop) for photo in rows["id"]]
     )
     shares = network.probabilities(batch)
     assert [network.labels[best] for best in shares.argmax(axis=1)] == list(rows["predicted"])
@@ -83,7 +83,7 @@ def test_the_backbone_is_a_module_with_batch_norm_in_both_modes(trainable: bool)
 
 
 def test_a_view_depends_on_photo_and_number_alone(photos: Path) -> None:
-    picture = pictures.read_square(photos / "images" / "p1_00.jpg", 96, True)
+    picture = decoding.read_square(photos / "images" / "p1_00.jpg", 96, True)
     first = augmentation.view(picture, "p1_00", 3, RANGES, 0)
     augmentation.view(picture, "other", 1, RANGES, 0)
     np.testing.assert_array_equal(augmentation.view(picture, "p1_00", 3, RANGES, 0), first)
@@ -97,7 +97,7 @@ def test_a_view_depends_on_photo_and_number_alone(photos: Path) -> None:
 
 
 def test_ranges_of_nothing_leave_the_photo_as_it_is(photos: Path) -> None:
-    picture = pictures.read_square(photos / "images" / "p1_00.jpg", 96, True)
+    picture = decoding.read_square(photos / "images" / "p1_00.jpg", 96, True)
     still = augmentation.Ranges(rotation=0, shift=0, shear=0, zoom=0, flip=False)
     np.testing.assert_array_equal(augmentation.view(picture, "x", 0, still, 0), picture)
     mirrored = {
@@ -141,8 +141,8 @@ def test_covering_what_the_network_looks_at_lowers_the_probability(
         assert done.returncode == 0, done.stderr
         made.append((tmp_path / name).read_bytes())
     assert made[0] == made[1]
-    network = networks.load(trained)
-    picture = pictures.read_square(photos / "images" / "p1_00.jpg", 128, True)
+    network = classifier.load(trained)
+    picture = decoding.read_square(photos / "images" / "p1_00.jpg", 128, True)
     probability, drops = occlusion.drops(network.probabilities, picture, network.labels.index("1"), 4)
     assert probability == network.probabilities(picture[None])[0, 0]
     row, column = (int(i) for i in np.unravel_index(drops.argmax(), drops.shape))
@@ -175,8 +175,8 @@ def test_every_exported_form_gives_what_the_network_gives(
     content = (photos / "images" / "p2_09.jpg").read_bytes()
     answer = served(bytes=tf.constant([content, content]))
     assert [label.decode() for label in answer["labels"].numpy()[0]] == ["1", "2", "3"]
-    network = networks.load(trained)
-    picture = pictures.read_square(photos / "images" / "p2_09.jpg", 128, True)
+    network = classifier.load(trained)
+    picture = decoding.read_square(photos / "images" / "p2_09.jpg", 128, True)
     expected = np.repeat(network.probabilities(picture[None]), 2, axis=0)
     np.testing.assert_allclose(answer["probabilities"].numpy(), expected, atol=0.05)
 
@@ -245,13 +245,13 @@ def test_two_phases_change_the_last_layers_alone_and_keep_no_epoch_that_is_worse
         out = outputs(tmp_path / name)
         done = script("cnn", photos / "images", split, *out, *knobs, "--tuning_rate", rate, "--patience", 1)
         assert done.returncode == 0, done.stderr
-        kept.append(networks.load(out[0]).model)
+        kept.append(classifier.load(out[0]).model)
         history = pd.read_csv(out[1])
         assert list(history["phase"][:4]) == ["head"] * 4
         if name == "wild":  # the first epoch of the second phase is worse, so it is the last
             assert len(history) == 5
     gentle, wild = (model.layers[0] for model in kept)
-    published = networks.load_module(networks.load(tmp_path / "wild" / "model.json").recipe).layer
+    published = classifier.load_module(classifier.load(tmp_path / "wild" / "model.json").recipe).layer
     for weight, other in zip(wild.layer.weights, published.weights, strict=True):  # its epoch was not kept
         np.testing.assert_array_equal(weight.numpy(), other.numpy())
     learning = {weight.name for weight in gentle.trainable_weights}

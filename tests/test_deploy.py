@@ -19,7 +19,7 @@ import yaml
 from conftest import ROOT
 
 if TYPE_CHECKING:
-    from landmarks.predictor import Predictor
+    from landmarks.serving.predictor import Predictor
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ from conftest import ROOT, Host, Script, fails_in_one_line, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landmarks import fetching, hosts, scenery, web
+from landmarks.demo import renderer
+from landmarks.download import fetcher, politeness, safe_http
 
 Rows = list[tuple[str, str, Any, int]]  # id, url, landmark_id, reserve
 
@@ -47,8 +48,8 @@ def fetch(
 def collect(folder: Path, rows: Rows, connections: int = 16, **knobs: object) -> dict[str, str]:
     """The same in this process: the status of each photo."""
     os.environ["LANDMARKS_CONNECTIONS"] = str(connections)
-    collection = fetching.Collection(pd.read_csv(sample(folder, rows), dtype=str))
-    asked = fetching.Settings(loopback=True, **knobs)  # type: ignore[arg-type] # the tests give what --help allows
+    collection = fetcher.Collection(pd.read_csv(sample(folder, rows), dtype=str))
+    asked = fetcher.Settings(loopback=True, **knobs)  # type: ignore[arg-type] # the tests give what --help allows
     try:
         collection.collect(folder / "images", folder / "journal", [], asked)
     finally:
@@ -122,7 +123,7 @@ def test_the_table_says_where_each_photo_came_from_and_what_it_is(script: Script
     rows = [("a", f"{host.url}/moved/1-0.jpg", 1, 0), ("b", f"{host.url}/png/1-0.jpg", 1, 0)]
     assert fetch(script, tmp_path, rows).returncode == 0
     found = answers(tmp_path)
-    body = scenery.photo(7, 1, 0)
+    body = renderer.photo(7, 1, 0)
     assert [found["a"][name] for name in ("status", "http", "url", "source", "format", "asked")] == [
         "ok", "200", f"{host.url}/photo/1-0.jpg", "origin", "JPEG", f"{host.url}/moved/1-0.jpg",
     ]  # fmt: skip
@@ -183,7 +184,7 @@ def test_the_expired_are_looked_for_in_archives_and_the_table_says_so(
 
 def test_the_same_bytes_under_several_ids_are_flagged(script: Script, host: Host, tmp_path: Path) -> None:
     rows = [("a", f"{host.url}/photo/1-0.jpg", 1, 0), ("b", f"{host.url}/photo/1-0.jpg?x", 2, 0)]
-    host.body = scenery.photo(7, 1, 0)
+    host.body = renderer.photo(7, 1, 0)
     rows[1] = ("b", f"{host.url}/body", 2, 0)
     done = fetch(script, tmp_path, rows)
     assert "1 photos have the bytes of another" in done.stderr
@@ -209,7 +210,7 @@ def test_photos_are_kept_as_small_as_asked_and_fetched_again_if_that_changes(
 
 
 def test_photos_come_from_local_files_where_the_scheme_is_allowed(script: Script, tmp_path: Path) -> None:
-    (tmp_path / "p.jpg").write_bytes(scenery.photo(7, 1, 0))
+    (tmp_path / "p.jpg").write_bytes(renderer.photo(7, 1, 0))
     rows = [("a", str(tmp_path / "p.jpg"), 1, 0), ("b", f"file://{tmp_path}/p.jpg", 1, 0),
             ("c", f"{tmp_path}/none.jpg", 1, 0), ("d", str(tmp_path), 1, 0), ("e", f"simplecache::file://{tmp_path}/p.jpg", 1, 0)]  # fmt: skip
     assert fetch(script, tmp_path, rows, "--schemes", "file").returncode == 0
@@ -219,11 +220,11 @@ def test_photos_come_from_local_files_where_the_scheme_is_allowed(script: Script
 def test_photos_come_from_any_file_system_of_fsspec(tmp_path: Path) -> None:
     import fsspec
 
-    fsspec.filesystem("memory").pipe_file("/bucket/p.jpg", scenery.photo(7, 1, 0))
+    fsspec.filesystem("memory").pipe_file("/bucket/p.jpg", renderer.photo(7, 1, 0))
     rows = [("a", "memory://bucket/p.jpg", 1, 0), ("b", "memory://bucket/q.jpg", 1, 0)]
     table = pd.read_csv(sample(tmp_path, rows), dtype=str)
-    collection = fetching.Collection(table)
-    collection.collect(tmp_path / "images", tmp_path / "journal", [], fetching.Settings(schemes=("memory",)))
+    collection = fetcher.Collection(table)
+    collection.collect(tmp_path / "images", tmp_path / "journal", [], fetcher.Settings(schemes=("memory",)))
     assert [answer.status for answer in collection.result()] == ["ok", "gone"]
 
 
@@ -245,8 +246,8 @@ def make_tar(path: Path, photos: dict[str, bytes]) -> Path:
 
 def test_photos_come_from_tar_archives_without_being_unpacked(script: Script, host: Host, tmp_path: Path) -> None:
     (tmp_path / "tars").mkdir()
-    make_tar(tmp_path / "tars" / "images_000.tar", {"0/0/a.jpg": scenery.photo(7, 1, 0), "0/1/x.jpg": b"unwanted"})
-    make_tar(tmp_path / "tars" / "images_001.tar", {"1/b.jpg": scenery.photo(7, 1, 1)[:5000]})
+    make_tar(tmp_path / "tars" / "images_000.tar", {"0/0/a.jpg": renderer.photo(7, 1, 0), "0/1/x.jpg": b"unwanted"})
+    make_tar(tmp_path / "tars" / "images_001.tar", {"1/b.jpg": renderer.photo(7, 1, 1)[:5000]})
     rows = [("a", f"{host.url}/gone/a.jpg", 1, 0), ("b", f"{host.url}/gone/b.jpg", 1, 0), ("c", f"{host.url}/photo/1-2.jpg", 1, 0)]  # fmt: skip
     assert fetch(script, tmp_path, rows, "--tars", tmp_path / "tars" / "*.tar").returncode == 0
     found = answers(tmp_path)
@@ -309,7 +310,7 @@ def test_a_host_that_never_stops_being_busy_is_left_alone(host: Host, tmp_path: 
     rows = [(f"w{n}", f"{host.url}/broken/{n}?429", 1, 0) for n in range(40)]
     host.always = 429
     assert set(collect(tmp_path, rows, attempts=2, per_host=1).values()) == {"busy"}
-    assert host.asked.total() <= 2 * fetching.HOPE + 2
+    assert host.asked.total() <= 2 * fetcher.HOPE + 2
 
 
 def test_a_host_that_asks_for_an_hour_is_left_alone(host: Host, tmp_path: Path) -> None:
@@ -340,7 +341,7 @@ def test_a_host_that_is_not_there_is_given_up_after_the_attempts_of_one_photo(sc
 
 def test_bytes_a_second_are_bounded_over_all_connections(host: Host, tmp_path: Path) -> None:
     rows = [(f"p{n}", f"{host.url}/photo/1-{n}.jpg", 1, 0) for n in range(6)]
-    sizes = [len(scenery.photo(7, 1, n)) for n in range(6)]
+    sizes = [len(renderer.photo(7, 1, n)) for n in range(6)]
     rate = sum(sizes) / 3 / 1000
     collect(tmp_path, rows, per_host=1, kilobytes_per_second=rate)
     moments = [moment for moment, path, _ in host.log if path != "/robots.txt"]
@@ -406,11 +407,11 @@ def test_wikimedia_is_not_asked_without_a_contact(script: Script, tmp_path: Path
 def test_wikimedia_is_asked_for_thumbnails_of_the_widths_it_allows(
     url: str, width: int, expected: tuple[str, int]
 ) -> None:
-    assert hosts.thumbnail(url, width) == expected
+    assert politeness.thumbnail(url, width) == expected
 
 
 def test_wikimedia_is_asked_two_requests_at_a_time() -> None:
-    queue: hosts.Queue[int] = hosts.Queue(hosts.Manners(per_host=8, robots=False), 8)
+    queue: politeness.Queue[int] = politeness.Queue(politeness.Manners(per_host=8, robots=False), 8)
     for n in range(5):
         queue.add("https://upload.wikimedia.org/x", n)
     queue.add("https://example.org/x", 5)
@@ -424,7 +425,7 @@ def test_wikimedia_is_asked_two_requests_at_a_time() -> None:
      ("otherbot: noindex, noai", True), ("max-image-preview:large, noai", True), ("unavailable_after: 25 Jun 2030 15:00:00 PST, noai", True), ("noindex", False), ("", False)],
 )  # fmt: skip
 def test_an_opt_out_counts_if_it_is_for_us(header: str, out: bool) -> None:
-    assert hosts.opts_out(header) is out
+    assert politeness.opts_out(header) is out
 
 
 # Safety
@@ -437,17 +438,17 @@ def test_an_opt_out_counts_if_it_is_for_us(header: str, out: bool) -> None:
      "2002:7f00:1::", "64:ff9b::7f00:1", "2001:0:1::1", "fec0::1", "::7f00:1", "::ffff:0:7f00:1", "64:ff9b:1::7f00:1"],
 )  # fmt: skip
 def test_an_address_inside_is_refused(address: str) -> None:
-    with pytest.raises(web.FetchError, match="private address"):
-        list(web.public(address, 80, loopback=False))
+    with pytest.raises(safe_http.FetchError, match="private address"):
+        list(safe_http.public(address, 80, loopback=False))
 
 
 def test_loopback_opens_loopback_alone() -> None:
-    assert list(web.public("127.0.0.1", 80, loopback=True)) == ["127.0.0.1"]
-    assert list(web.public("::1", 80, loopback=True)) == ["::1"]
+    assert list(safe_http.public("127.0.0.1", 80, loopback=True)) == ["127.0.0.1"]
+    assert list(safe_http.public("::1", 80, loopback=True)) == ["::1"]
     for address in ("10.1.2.3", "169.254.169.254"):
-        with pytest.raises(web.FetchError, match="private address"):
-            list(web.public(address, 80, loopback=True))
-    assert list(web.public("8.8.8.8", 80, loopback=False)) == ["8.8.8.8"]
+        with pytest.raises(safe_http.FetchError, match="private address"):
+            list(safe_http.public(address, 80, loopback=True))
+    assert list(safe_http.public("8.8.8.8", 80, loopback=False)) == ["8.8.8.8"]
 
 
 def test_without_the_parameter_loopback_is_not_asked(script: Script, host: Host, tmp_path: Path) -> None:
@@ -474,7 +475,7 @@ def test_an_id_that_is_no_file_name_never_reaches_the_disk(script: Script, host:
 
 
 def test_a_bomb_is_refused_by_its_header(host: Host, tmp_path: Path) -> None:
-    host.body = scenery.photo(7, 1, 0)
+    host.body = renderer.photo(7, 1, 0)
     rows = [("a", f"{host.url}/body", 1, 0), ("d", "demo://7/photo/1/1.jpg", 1, 0)]
     at = host.body.index(b"\xff\xc0")
     host.body = host.body[: at + 5] + b"\xff\xf0\xff\xf0" + host.body[at + 9 :]  # 65520 x 65520
@@ -484,21 +485,21 @@ def test_a_bomb_is_refused_by_its_header(host: Host, tmp_path: Path) -> None:
 @given(url=st.one_of(st.text(max_size=60), st.from_regex(r"https?://[^ ]{0,30}", fullmatch=True)))
 @settings(max_examples=300, deadline=None)
 def test_no_url_however_odd_breaks_the_plan(url: str) -> None:
-    task = fetching.Settings().candidates(url)
+    task = fetcher.Settings().candidates(url)
     assert task[-1] == ("origin", url, 0)
-    assert isinstance(hosts.host_of(url), str)
+    assert isinstance(politeness.host_of(url), str)
 
 
 @given(url=st.text(alphabet="htps:/.@[]%#?\\ \t\n\x00é٣ab0127", max_size=40))
 @settings(max_examples=200, deadline=None)
 def test_no_url_however_odd_breaks_a_request(url: str) -> None:
-    session, address = web.session("test", 1, loopback=False), "http://" + url.replace("a", "").replace("b", "")
+    session, address = safe_http.session("test", 1, loopback=False), "http://" + url.replace("a", "").replace("b", "")
     try:
-        web.get(session, address, 0.2, 1)
-    except web.FetchError:
+        safe_http.get(session, address, 0.2, 1)
+    except safe_http.FetchError:
         return
     # http://1.0 is 1.0.0.0: where there is a network, somebody may answer, but nobody inside
-    found = socket.getaddrinfo(web.split(address).hostname, 80)
+    found = socket.getaddrinfo(safe_http.split(address).hostname, 80)
     assert all(ipaddress.ip_address(entry[4][0]).is_global for entry in found)
 
 
@@ -621,7 +622,7 @@ def test_killed_twenty_times_nothing_is_lost_and_nothing_fetched_twice_but_what_
 
 def test_a_full_disk_is_one_line_and_a_state_to_go_on_from(script: Script, host: Host, tmp_path: Path) -> None:
     rows = [(f"p{n}", f"{host.url}/photo/1-{n}.jpg", 1, 0) for n in range(8)]
-    sizes = sorted(len(scenery.photo(7, 1, n)) for n in range(8))
+    sizes = sorted(len(renderer.photo(7, 1, n)) for n in range(8))
     command = [
         sys.executable,
         "src/download.py",

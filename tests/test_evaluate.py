@@ -10,7 +10,7 @@ from conftest import Script, fails_in_one_line
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landmarks import calibration, scoring
+from landmarks.evaluation import calibration, metrics
 
 LABELS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=60)
 
@@ -74,24 +74,24 @@ def test_the_results_hold_every_model_on_every_part_and_the_counts_of_every_stag
 def test_the_interval_is_wilsons() -> None:
     """Brown, Cai and DasGupta (2001): 0 of 10 gives (0, 0.2775); 8 of 10 gives (0.4902, 0.9433)."""
     ten = pd.Series(["a"] * 10)
-    assert [scoring.score(ten, pd.Series(["b"] * 10))[k] for k in ("top1_low", "top1_high")] == [0.0, 0.2775]
-    eight = scoring.score(ten, pd.Series(["a"] * 8 + ["b"] * 2))
+    assert [metrics.score(ten, pd.Series(["b"] * 10))[k] for k in ("top1_low", "top1_high")] == [0.0, 0.2775]
+    eight = metrics.score(ten, pd.Series(["a"] * 8 + ["b"] * 2))
     assert (eight["top1_low"], eight["top1_high"]) == (0.4902, 0.9433)
 
 
 def test_mcnemar_counts_the_photos_on_which_two_models_differ() -> None:
     first, second = pd.Series([True] * 10 + [False] * 2), pd.Series([True] * 2 + [False] * 8 + [True] * 2)
-    assert scoring.mcnemar(first, second) == scoring.mcnemar(second, first) == 0.1094  # 8 against 2, exact binomial
-    assert scoring.mcnemar(first, first) == 1.0
+    assert metrics.mcnemar(first, second) == metrics.mcnemar(second, first) == 0.1094  # 8 against 2, exact binomial
+    assert metrics.mcnemar(first, first) == 1.0
 
 
 @given(LABELS)
 def test_scores_lie_where_they_must(rows: list[tuple[str, str]]) -> None:
     actual, predicted = (pd.Series(list(column)) for column in zip(*rows, strict=True))
-    score = scoring.score(actual, predicted)
+    score = metrics.score(actual, predicted)
     assert 0 <= score["top1_low"] <= score["top1"] <= score["top1_high"] <= 1
     assert all(0 <= value <= 1 for value in score.values())
-    assert set(scoring.by_class(actual, predicted)) == set(actual)
+    assert set(metrics.by_class(actual, predicted)) == set(actual)
 
 
 def test_predictions_of_other_photos_are_an_error_that_names_the_file(

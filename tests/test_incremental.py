@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, Clone, Host, Script, small_clone
 
-from landmarks import features, files, reuse, scenery
+from landmarks.classical import features_file, reuse
+from landmarks.common import files
+from landmarks.demo import renderer
 
 LANDMARKS = (1, 2, 3)
 
@@ -40,8 +42,8 @@ class Catalogue(Clone):
         """When each was written."""
         return {path.stem: path.stat().st_mtime_ns for path in (self.folder / "data" / folder).iterdir()}
 
-    def described(self) -> features.Features:
-        return features.read(self.folder / "data" / "keypoints" / "orb.arrow")
+    def described(self) -> features_file.Features:
+        return features_file.read(self.folder / "data" / "keypoints" / "orb.arrow")
 
 
 @pytest.mark.slow
@@ -79,7 +81,7 @@ def test_a_row_is_taken_over_only_of_the_same_bytes_under_the_same_settings_from
     shutil.copytree(photos / "images", shown)
     arguments = [photos / "photos.csv", shown, described, tmp_path / "orb.png", tmp_path / "counts.json"]
     assert counted(script("keypoints", *arguments, "--detector", "orb").stdout) == [(36, 36)]
-    made_by = reuse.identity(features.read(described).settings, ROOT / "src" / "keypoints.py")
+    made_by = reuse.identity(features_file.read(described).settings, ROOT / "src" / "keypoints.py")
     hashes = {path.stem: files.sha256(path) for path in shown.iterdir()}
     taken = reuse.earlier(described, made_by, hashes)
     assert set(taken) == set(hashes)
@@ -96,8 +98,8 @@ def test_a_row_is_taken_over_only_of_the_same_bytes_under_the_same_settings_from
     assert not reuse.earlier(described, made_by, hashes)
     shutil.copy(shown / "p1_01.jpg", shown / "p1_00.jpg")
     assert counted(script("keypoints", *arguments, "--detector", "orb").stdout) == [(36, 36)]
-    (shown / "p1_02.jpg").write_bytes(scenery.photo(8, 1, 2))
+    (shown / "p1_02.jpg").write_bytes(renderer.photo(8, 1, 2))
     (shown / "p1_03.jpg").unlink()
     assert counted(script("keypoints", *arguments, "--detector", "orb").stdout) == [(1, 35)]
-    first, second, *_ = features.read(described).values
+    first, second, *_ = features_file.read(described).values
     np.testing.assert_array_equal(first, second)

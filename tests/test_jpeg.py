@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from landmarks import jpeg, photos, scenery
-from landmarks.errors import InputError
+from landmarks.common.errors import InputError
+from landmarks.demo import renderer
+from landmarks.images import decoding, jpeg
 
 SECRET = b"52.5163N 13.3777E"
 
@@ -31,7 +32,7 @@ def with_segments(content: bytes, *segments: tuple[int, bytes]) -> bytes:
 
 def saved(kind: str, picture: Image.Image | None = None, **options: Any) -> bytes:
     out = io.BytesIO()
-    (picture or Image.fromarray(decoded(scenery.photo(7, 1, 0))[..., ::-1])).save(out, kind, **options)
+    (picture or Image.fromarray(decoded(renderer.photo(7, 1, 0))[..., ::-1])).save(out, kind, **options)
     return out.getvalue()
 
 
@@ -84,18 +85,18 @@ def test_a_png_loses_its_text() -> None:
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_grey_and_printers_jpegs_are_photos_too(mode: str) -> None:
-    content = saved("JPEG", Image.open(io.BytesIO(scenery.photo(7, 1, 0))).convert(mode))
+    content = saved("JPEG", Image.open(io.BytesIO(renderer.photo(7, 1, 0))).convert(mode))
     np.testing.assert_array_equal(decoded(jpeg.keep(content).content), decoded(content))
 
 
 @pytest.mark.parametrize("long_side", [64, 100, 333, 5000])
 def test_a_scaled_photo_looks_like_the_whole_one(long_side: int) -> None:
-    content = scenery.photo(7, 1, 0)
+    content = renderer.photo(7, 1, 0)
     kept = jpeg.keep(content, long_side=long_side)
     width, height = kept.original_width, kept.original_height
-    assert (kept.width, kept.height) == photos.scaled_size(width, height, long_side)
+    assert (kept.width, kept.height) == decoding.scaled_size(width, height, long_side)
     assert max(kept.width, kept.height) == min(long_side, max(width, height))
-    whole = cv2.resize(photos.decode(content), (kept.width, kept.height), interpolation=cv2.INTER_AREA)
+    whole = cv2.resize(decoding.decode(content), (kept.width, kept.height), interpolation=cv2.INTER_AREA)
     assert np.abs(whole.astype(int) - decoded(kept.content)).mean() < 6
 
 
@@ -202,5 +203,5 @@ def outcome(content: bytes, long_side: int) -> str:
         kept = jpeg.keep(content, long_side=long_side, max_pixels=1_000_000)
     except InputError as error:
         return str(error)
-    alike = photos.header(kept.content) == ((kept.width, kept.height), 1)
+    alike = decoding.header(kept.content) == ((kept.width, kept.height), 1)
     return "a photo" if alike else "another photo than was said"

@@ -13,41 +13,41 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from landmarks import descriptors, features, matching
-from landmarks import photos as pictures
-from landmarks.errors import InputError
+from landmarks.classical import features_file, local_features, matching
+from landmarks.common.errors import InputError
+from landmarks.images import decoding
 
-DETECTORS = get_args(descriptors.Detector)
-PROTOCOLS = get_args(descriptors.Protocol)
+DETECTORS = get_args(local_features.Detector)
+PROTOCOLS = get_args(local_features.Protocol)
 TOOLS = {"kaze": cv2.KAZE_create, "orb": cv2.ORB_create, "akaze": cv2.AKAZE_create, "sift": cv2.SIFT_create}
 
 
-def recipe(detector: str, protocol: str = "joint", count: int = 32) -> descriptors.Settings:
-    return descriptors.Settings(detector, count, 320, protocol)  # type: ignore[arg-type]
+def recipe(detector: str, protocol: str = "joint", count: int = 32) -> local_features.Settings:
+    return local_features.Settings(detector, count, 320, protocol)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def picture(photos: Path) -> pictures.Picture:
-    return pictures.read(photos / "images" / "p1_00.jpg", 320)
+def picture(photos: Path) -> decoding.Picture:
+    return decoding.read(photos / "images" / "p1_00.jpg", 320)
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_the_thesis_protocol_is_opencvs_detect_then_compute_bit_for_bit(
-    picture: pictures.Picture, detector: str
+    picture: decoding.Picture, detector: str
 ) -> None:
     tool = TOOLS[detector]()
     strongest = sorted(tool.detect(picture), key=lambda point: -point.response)[:32]
     _, expected = tool.compute(picture, strongest)
-    _, values, _ = descriptors.describe(picture, recipe(detector, "thesis"))
+    _, values, _ = local_features.describe(picture, recipe(detector, "thesis"))
     np.testing.assert_array_equal(values, expected)
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_the_joint_protocol_keeps_the_strongest_rows_of_detect_and_compute(
-    picture: pictures.Picture, detector: str
+    picture: decoding.Picture, detector: str
 ) -> None:
     every, rows = TOOLS[detector]().detectAndCompute(picture, None)
-    points, values, found = descriptors.describe(picture, recipe(detector))
+    points, values, found = local_features.describe(picture, recipe(detector))
     assert (len(points), len(values), found) == (32, 32, len(every))
     assert {row.tobytes() for row in values} <= {row.astype(values.dtype).tobytes() for row in rows}
     assert min(point.response for point in points) == sorted(point.response for point in every)[-32]
@@ -55,23 +55,23 @@ def test_the_joint_protocol_keeps_the_strongest_rows_of_detect_and_compute(
 
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_the_upright_protocol_turns_no_patch_and_keeps_one_keypoint_a_place(
-    picture: pictures.Picture, detector: str
+    picture: decoding.Picture, detector: str
 ) -> None:
-    points, values, _ = descriptors.describe(picture, recipe(detector, "upright", 600))
+    points, values, _ = local_features.describe(picture, recipe(detector, "upright", 600))
     if detector != "akaze":  # which notes the direction, and describes without it
         assert {point.angle for point in points} == {0.0}
     if detector == "sift":  # which gives a place a keypoint for each of its directions
         assert len({(point.pt, point.size) for point in points}) == len(points)
-    _, turned, _ = descriptors.describe(picture, recipe(detector, "joint", 600))
+    _, turned, _ = local_features.describe(picture, recipe(detector, "joint", 600))
     assert {row.tobytes() for row in values} != {row.tobytes() for row in turned}
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_a_photo_without_a_keypoint_has_no_descriptors(detector: str, protocol: str) -> None:
-    points, values, found = descriptors.describe(np.full((120, 160, 3), 128, np.uint8), recipe(detector, protocol))
+    points, values, found = local_features.describe(np.full((120, 160, 3), 128, np.uint8), recipe(detector, protocol))
     assert (points, found) == ([], 0)
-    assert values.shape == (0, descriptors.COLUMNS[detector])  # type: ignore[index]
+    assert values.shape == (0, local_features.COLUMNS[detector])  # type: ignore[index]
 
 
 @settings(max_examples=40, deadline=None)
@@ -85,21 +85,21 @@ def test_a_photo_without_a_keypoint_has_no_descriptors(detector: str, protocol: 
 def test_a_photo_of_any_size_is_described(height: int, width: int, seed: int, detector: str, protocol: str) -> None:
     """AKAZE writes past its memory in photos a pixel high; below 32 pixels a side nothing is looked for."""
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    points, values, found = descriptors.describe(noise, recipe(detector, protocol, 20))
+    points, values, found = local_features.describe(noise, recipe(detector, protocol, 20))
     assert len(points) == len(values) <= min(20, found)
     assert all(0 <= point.pt[0] < width and 0 <= point.pt[1] < height for point in points)
-    if min(height, width) < descriptors.SMALLEST:
+    if min(height, width) < local_features.SMALLEST:
         assert found == 0
 
 
 def test_distances_of_comparable_descriptors_are_those_the_field_uses() -> None:
     rng = np.random.default_rng(0)
     one, other = rng.integers(0, 256, (2, 1, 32), np.uint8)
-    bits = [descriptors.comparable(each, "orb") for each in (one, other)]
+    bits = [local_features.comparable(each, "orb") for each in (one, other)]
     assert ((bits[0] - bits[1]) ** 2).sum() == cv2.norm(one, other, cv2.NORM_HAMMING)
-    roots = descriptors.comparable(rng.integers(0, 256, (5, 128), np.uint8), "sift")
+    roots = local_features.comparable(rng.integers(0, 256, (5, 128), np.uint8), "sift")
     np.testing.assert_allclose(np.linalg.norm(roots, axis=1), 1, rtol=1e-6)  # RootSIFT: Hellinger's kernel
-    assert not descriptors.comparable(np.zeros((1, 128), np.uint8), "sift").any()
+    assert not local_features.comparable(np.zeros((1, 128), np.uint8), "sift").any()
 
 
 ROWS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 9), st.integers(0, 99)), min_size=1, max_size=150)
@@ -108,13 +108,13 @@ ROWS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 9), st.integers(
 @settings(max_examples=25, deadline=None)
 @given(rows=ROWS, detector=st.sampled_from(DETECTORS))
 def test_what_is_written_is_read_again_without_a_copy(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int, int]], detector: descriptors.Detector
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int, int]], detector: local_features.Detector
 ) -> None:
     """Any number of photos with any number of keypoints, none among them."""
     rng = np.random.default_rng(0)
-    kind, columns = (np.float32 if detector == "kaze" else np.uint8), descriptors.COLUMNS[detector]
+    kind, columns = (np.float32 if detector == "kaze" else np.uint8), local_features.COLUMNS[detector]
     made = [
-        features.Row(
+        features_file.Row(
             f"p{i}",
             name,
             found,
@@ -124,8 +124,8 @@ def test_what_is_written_is_read_again_without_a_copy(
         for i, (name, kept, found) in enumerate(rows)
     ]
     path = tmp_path_factory.mktemp("f") / "f.arrow"
-    features.write(path, recipe(detector), iter(made))
-    read = features.read(path)
+    features_file.write(path, recipe(detector), iter(made))
+    read = features_file.read(path)
     assert read.settings == recipe(detector)
     assert [*zip(read.ids, read.landmarks, read.found, strict=True)] == [row[:3] for row in made]
     for row, points, values in zip(made, read.points, read.values, strict=True):
@@ -158,16 +158,16 @@ def test_one_worker_and_two_write_the_same_bytes(script: Script, photos: Path, t
 
 def test_photos_with_few_or_no_keypoints_are_kept_and_counted(script: Script, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    pictures.write(tmp_path / "images" / "p1_00.jpg", pictures.read(photos / "images" / "p1_00.jpg"), 90)
+    decoding.write(tmp_path / "images" / "p1_00.jpg", decoding.read(photos / "images" / "p1_00.jpg"), 90)
     grey = np.full((90, 120, 3), 128, np.uint8)
-    pictures.write(tmp_path / "images" / "p1_01.jpg", grey, 90)
-    pictures.write(tmp_path / "images" / "p1_02.jpg", cv2.rectangle(grey, (30, 30), (60, 60), (255, 255, 255), -1), 90)
+    decoding.write(tmp_path / "images" / "p1_01.jpg", grey, 90)
+    decoding.write(tmp_path / "images" / "p1_02.jpg", cv2.rectangle(grey, (30, 30), (60, 60), (255, 255, 255), -1), 90)
     out = [tmp_path / name for name in ("f.arrow", "f.png", "f.json")]
     done = script("keypoints", photos / "photos.csv", tmp_path / "images", *out, "--detector", "sift")
     assert done.returncode == 0, done.stderr
     counted = json.loads((tmp_path / "f.json").read_text())
     assert (counted["photos"], counted["none"], counted["below_32"]) == (3, 1, 2)
-    assert [len(values) > 0 for values in features.read(out[0]).values] == [True, False, True]
+    assert [len(values) > 0 for values in features_file.read(out[0]).values] == [True, False, True]
 
 
 def test_a_file_that_is_no_features_is_an_error_that_names_it(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_file_that_is_no_features_is_an_error_that_names_it(tmp_path: Path) ->
     (tmp_path / "empty.arrow").write_bytes(b"")
     for name in ("f.arrow", "none.arrow", "empty.arrow", "other.arrow"):
         with pytest.raises(InputError, match=name):
-            features.read(tmp_path / name)
+            features_file.read(tmp_path / name)
 
 
 @settings(max_examples=60, deadline=None)
@@ -186,17 +186,17 @@ def test_a_damaged_file_is_refused_or_read_without_leaving_its_memory(
 ) -> None:
     rng = np.random.default_rng(0)
     rows = [
-        features.Row(f"p{i}", "a", 3, rng.random((3, 4), np.float32), rng.integers(0, 256, (3, 32), np.uint8))
+        features_file.Row(f"p{i}", "a", 3, rng.random((3, 4), np.float32), rng.integers(0, 256, (3, 32), np.uint8))
         for i in range(4)
     ]
     path = tmp_path_factory.mktemp("f") / "f.arrow"
-    features.write(path, recipe("orb"), iter(rows))
+    features_file.write(path, recipe("orb"), iter(rows))
     content = bytearray(path.read_bytes())
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=4)):
         content[place] = data.draw(st.integers(0, 255))
     path.write_bytes(bytes(content))
     try:
-        read = features.read(path)
+        read = features_file.read(path)
     except InputError as error:
         assert "f.arrow" in str(error)  # noqa: PT017 - a damaged descriptor is as good as another
         return
@@ -222,14 +222,14 @@ def test_a_photo_too_large_for_kazes_memory_cannot_be_asked_for(script: Script, 
     assert "2048" in done.stderr
 
 
-def described(picture: pictures.Picture, detector: str) -> tuple[np.ndarray, np.ndarray]:
-    points, values, _ = descriptors.describe(picture, recipe(detector, "joint", 400))
+def described(picture: decoding.Picture, detector: str) -> tuple[np.ndarray, np.ndarray]:
+    points, values, _ = local_features.describe(picture, recipe(detector, "joint", 400))
     return np.array([point.pt for point in points], np.float32) / max(picture.shape[:2]), values
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_a_photo_matches_itself_and_the_same_place_from_elsewhere_but_no_noise(
-    picture: pictures.Picture, detector: descriptors.Detector
+    picture: decoding.Picture, detector: local_features.Detector
 ) -> None:
     height, width = picture.shape[:2]
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)

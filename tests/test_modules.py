@@ -13,9 +13,10 @@ import tensorflow as tf
 from conftest import ROOT
 from numpy.typing import NDArray
 
-from landmarks import modules, networks, scenery
-from landmarks import photos as pictures
-from landmarks.errors import InputError
+from landmarks.common.errors import InputError
+from landmarks.deep import backbones, classifier
+from landmarks.demo import renderer
+from landmarks.images import decoding
 
 BACKBONE = str(ROOT / "data" / "demo" / "backbone")
 
@@ -35,10 +36,10 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[NDArray[np.float32]
     """Eight photos of each of eight landmarks, as networks take them, and the landmarks."""
     path, squares, labels = tmp_path_factory.mktemp("shown") / "photo.jpg", [], []
     for landmark, view in np.ndindex(8, 8):
-        path.write_bytes(scenery.photo(7, landmark + 1, view))
-        squares.append(pictures.read_square(path, 128, True))
+        path.write_bytes(renderer.photo(7, landmark + 1, view))
+        squares.append(decoding.read_square(path, 128, True))
         labels.append(landmark)
-    return networks.scaled(np.stack(squares)), np.array(labels)
+    return classifier.scaled(np.stack(squares)), np.array(labels)
 
 
 @pytest.mark.slow
@@ -53,26 +54,26 @@ def test_a_range_of_pixel_values_that_is_not_the_modules_is_found_out(
         (bytes_, (0, 255), (-1, 1)),
         (signed, (-1, 1), (0, 1)),
     ):
-        modules.check_range(modules.load(name, 0, right, training=False), *shown)
+        backbones.check_range(backbones.load(name, 0, right, training=False), *shown)
         with pytest.raises(InputError, match=rf"set them to {right[0]} and {right[1]} in params.yaml"):
-            modules.check_range(modules.load(name, 0, wrong, training=False), *shown)
+            backbones.check_range(backbones.load(name, 0, wrong, training=False), *shown)
 
 
 @pytest.mark.slow
 def test_a_module_says_its_size_and_what_is_no_vector_a_photo_is_refused(tmp_path: Path) -> None:
-    assert modules.load(BACKBONE, 0, (0, 1), training=False).size == 128
+    assert backbones.load(BACKBONE, 0, (0, 1), training=False).size == 128
     flat = published(tmp_path / "map", lambda _, photos: photos[:, ::32, ::32])
     with pytest.raises(InputError, match=r"gives \(4, 4, 3\) a photo, not one vector"):
-        modules.load(flat, 0, (0, 1), training=False)
+        backbones.load(flat, 0, (0, 1), training=False)
     anything = published(tmp_path / "any", lambda _, photos: tf.reduce_mean(photos, (1, 2)), sides=None)
     with pytest.raises(InputError, match=r"does not say what size of photos it takes; set cnn.size"):
-        modules.load(anything, 0, (0, 1), training=False)
-    module = modules.load(anything, 64, (0, 1), training=False)
+        backbones.load(anything, 0, (0, 1), training=False)
+    module = backbones.load(anything, 64, (0, 1), training=False)
     assert module.learnable == []
     with pytest.raises(InputError, match=r"has nothing to train; set cnn.recipe to frozen"):
-        modules.Trunk(module, 1, statistics=False)
+        backbones.Trunk(module, 1, statistics=False)
     with pytest.raises(InputError, match=r"has no training mode; set cnn.recipe to frozen or two-phase"):
-        modules.load(anything, 64, (0, 1), training=True)
+        backbones.load(anything, 64, (0, 1), training=True)
 
 
 @pytest.mark.slow
@@ -84,16 +85,16 @@ def test_a_name_in_keras_applications_is_a_module_with_its_own_range(
     (tmp_path / ".keras" / "models").mkdir(parents=True)
     name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_96_no_top.h5"
     made.save_weights(str(tmp_path / ".keras" / "models" / name))
-    module = modules.load("MobileNetV2", 96, (0, 1), training=False)
+    module = backbones.load("MobileNetV2", 96, (0, 1), training=False)
     photo = np.random.default_rng(0).random((2, 96, 96, 3)).astype(np.float32)
-    trunk = modules.Trunk(module, 0.2, statistics=False)
+    trunk = backbones.Trunk(module, 0.2, statistics=False)
     np.testing.assert_allclose(trunk(photo), made(photo * 2 - 1), atol=1e-5)
     assert module.certain
     assert len(trunk.trainable_weights) == round(0.2 * len(made.trainable_variables))
     assert trunk.trainable_weights[-1] is module.layer.trainable_variables[-1]
     with pytest.raises(InputError, match=r"cnn.module MobilNetV2: cannot be loaded .*; is it 'MobileNetV2'\?"):
-        modules.load("MobilNetV2", 96, (0, 1), training=False)
+        backbones.load("MobilNetV2", 96, (0, 1), training=False)
     monkeypatch.setenv("HOME", str(tmp_path / "empty"))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(InputError, match=r"cnn.module MobileNetV2: cannot be loaded .*without a network"):
-        modules.load("MobileNetV2", 96, (0, 1), training=False)
+        backbones.load("MobileNetV2", 96, (0, 1), training=False)

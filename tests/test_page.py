@@ -12,7 +12,7 @@ from browser import Page, browsing, needs_chromium
 from test_serve import at_work
 
 if TYPE_CHECKING:
-    from landmarks.predictor import Predictor
+    from landmarks.serving.predictor import Predictor
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,7 +30,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 @pytest.fixture(scope="module")
 def url(answering: Predictor, photos: Path, split: Path) -> Iterator[str]:
-    from landmarks import similar
+    from landmarks.serving import similar
 
     with at_work(answering, learn=partial(similar.learn, answering, photos / "images", split)) as address:
         yield f"{address}/"

@@ -18,7 +18,10 @@ import yaml
 from conftest import ROOT, Clone, Script, fails_in_one_line, small_clone
 from scipy.stats import binomtest
 
-from landmarks import features, provenance, repeats, tables
+from landmarks.classical import features_file
+from landmarks.dataset import tables
+from landmarks.evaluation import seed_study
+from landmarks.serving import dvc_lineage
 
 STAGES = (
     "catalogue",
@@ -41,10 +44,6 @@ STAGES = (
     "cards",
     "report",
 )
-PLUMBING = {
-    f"src/{name}.py"
-    for name in ("stage", *(f"landmarks/{module}" for module in ("__init__", "errors", "files", "progress", "work")))
-}
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
 SEEDED = ("split", "sweep", "grid", "baseline", "cnn")
@@ -75,15 +74,20 @@ def test_the_stages_stand_in_the_order_of_the_experiment_and_each_is_a_script() 
         assert f"python src/{stage}.py " in definition(stage)["cmd"]
 
 
+def packages(script: Path) -> set[str]:
+    """The packages under src/landmarks that a script imports from, but common: plumbing cannot change a result."""
+    parts = [path.relative_to(ROOT / "src").parts for path in imported(script)]
+    return {f"src/landmarks/{part[1]}" for part in parts if len(part) == 3} - {"src/landmarks/common"}
+
+
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_every_module_that_makes_its_result(stage: str) -> None:
-    """All that its script imports but the plumbing (command line, files, workers), which cannot change a result."""
-    modules = {str(path.relative_to(ROOT)) for path in imported(ROOT / "src" / f"{stage}.py")} - PLUMBING
-    assert {dep for dep in definition(stage)["deps"] if dep.startswith("src/") and dep.endswith(".py")} == modules
+def test_a_stage_depends_on_its_script_and_on_every_package_that_makes_its_result(stage: str) -> None:
+    code = {dep for dep in definition(stage)["deps"] if dep.startswith("src/")}
+    assert code == {f"src/{stage}.py", *packages(ROOT / "src" / f"{stage}.py")}
 
 
 def test_modules_know_neither_dvc_nor_the_command_line() -> None:
-    for path in (ROOT / "src" / "landmarks").glob("*.py"):
+    for path in (ROOT / "src" / "landmarks").rglob("*.py"):
         assert not re.search(r"^\s*(import|from) (dvc|typer|stage)\b", path.read_text(), re.MULTILINE), path
 
 
@@ -207,7 +211,7 @@ def test_two_clones_make_the_same_lock_to_the_byte(clone: Clone, tmp_path: Path)
 @pytest.mark.slow
 def test_the_server_knows_files_and_folders_by_the_hashes_of_dvc(clone: Clone) -> None:
     outs = [clone.folder / name for name in ("models/plain.json", "data/anonymous", "models/export")]
-    assert len(provenance.read(clone.folder / "dvc.lock").check(outs)) == 3
+    assert len(dvc_lineage.read(clone.folder / "dvc.lock").check(outs)) == 3
 
 
 @pytest.mark.slow
@@ -324,25 +328,25 @@ def corrupt_data(data: Path, rows: pd.DataFrame) -> None:
     audit = json.loads((data / "faces.json").read_text())
     del audit["photos"][train[3]]  # nobody examined it
     (data / "faces.json").write_text(json.dumps(audit))
-    found = features.read(data / "keypoints" / "orb.arrow")
-    row = features.Row("0", "1", 0, found.points[0], found.values[0])
-    features.write(data / "keypoints" / "orb.arrow", found.settings, iter([row]))
+    found = features_file.read(data / "keypoints" / "orb.arrow")
+    row = features_file.Row("0", "1", 0, found.points[0], found.values[0])
+    features_file.write(data / "keypoints" / "orb.arrow", found.settings, iter([row]))
 
 
 def corrupt_model(tree: Path, rows: pd.DataFrame) -> None:
     """Predictions: the same to all, with certainty. Network: it answers 2 to each test photo, 1 to its mirror image."""
-    from landmarks import networks, squares
+    from landmarks.deep import classifier, image_cache
 
     said = tree / "plots" / "predictions" / "plain.csv"
     pd.read_csv(said, dtype=str).assign(predicted="1", confidence=1).to_csv(said, index=False)
-    network = networks.load(tree / "models" / "plain.json")
+    network = classifier.load(tree / "models" / "plain.json")
     ids = list(rows.index[rows["split"] == "test"])
-    shown = squares.cached(tree / "data" / "anonymous", ids, network.recipe.size, network.recipe.crop)
-    sides = [networks.scaled(pictures) for pictures in (shown, shown[:, :, ::-1])]
+    shown = image_cache.cached(tree / "data" / "anonymous", ids, network.recipe.size, network.recipe.crop)
+    sides = [classifier.scaled(pictures) for pictures in (shown, shown[:, :, ::-1])]
     seen = np.concatenate([network.model.layers[0](side, training=False) for side in sides])
     wanted = np.repeat([[-9.0, 9.0, -9.0], [9.0, -9.0, -9.0]], len(ids), axis=0)
     network.model.layers[-1].set_weights([np.linalg.lstsq(seen, wanted)[0], np.zeros(3)])
-    networks.save(tree / "models" / "plain.json", network)
+    classifier.save(tree / "models" / "plain.json", network)
 
 
 @pytest.mark.slow
@@ -394,7 +398,7 @@ def test_the_committed_models_beat_always_the_same_answer_and_can_be_taken_at_th
 def test_the_numbers_in_the_readme_are_those_of_the_committed_results_and_of_five_seeds() -> None:
     readme = (ROOT / "README.md").read_text()
     rows = pd.read_csv(ROOT / "metrics" / "repeats.csv")
-    seeds = repeats.summary(rows, PARAMS["pca"]["n"])
+    seeds = seed_study.summary(rows, PARAMS["pca"]["n"])
     first = rows[(rows["seed"] == PARAMS["seed"]) & (rows["components"] == PARAMS["pca"]["n"])].set_index("model")[
         "test"
     ]
@@ -409,10 +413,3 @@ def test_the_numbers_in_the_readme_are_those_of_the_committed_results_and_of_fiv
         )
         assert re.search(rf"^\| {name} \| .*{re.escape(cells)}$", readme, re.MULTILINE), f"{name}: {cells}"
     assert len(readme.splitlines()) < 200
-
-
-def test_every_module_stands_in_the_list_of_modules() -> None:
-    listed = re.findall(r"\[(\w+)\]\((\w+)\.py\)", (ROOT / "src" / "landmarks" / "README.md").read_text())
-    assert all(name == file for name, file in listed)
-    modules = {path.stem for path in (ROOT / "src" / "landmarks").glob("*.py")} - {"__init__"}
-    assert sorted(name for name, _ in listed) == sorted(modules)

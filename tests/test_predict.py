@@ -17,11 +17,13 @@ import yaml
 from conftest import ROOT, SIDE, Host, Script, fails_in_one_line, turned
 from PIL import Image
 
-from landmarks import asked, photos, provenance, scenery, uploads
-from landmarks.errors import InputError
+from landmarks.common.errors import InputError
+from landmarks.demo import renderer
+from landmarks.images import decoding
+from landmarks.serving import dvc_lineage, inputs, uploads
 
 if TYPE_CHECKING:
-    from landmarks.predictor import Predictor
+    from landmarks.serving.predictor import Predictor
 
 
 def encoded(picture: np.ndarray[Any, Any], kind: str, **options: Any) -> bytes:
@@ -34,7 +36,7 @@ def encoded(picture: np.ndarray[Any, Any], kind: str, **options: Any) -> bytes:
 def test_a_photo_is_seen_as_in_training(photo: bytes, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(photo)
     for crop in (True, False):
-        assert (uploads.square(photo, SIDE, crop) == photos.read_square(tmp_path / "photo.jpg", SIDE, crop)).all()
+        assert (uploads.square(photo, SIDE, crop) == decoding.read_square(tmp_path / "photo.jpg", SIDE, crop)).all()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -87,7 +89,7 @@ def test_below_the_threshold_a_place_is_unknown_and_the_guess_is_told(answering:
 
 
 def test_a_photo_gets_the_same_answer_alone_and_among_others(answering: Predictor, photo: bytes) -> None:
-    squares = [answering.square(content) for content in (photo, scenery.photo(7, 2, 0), scenery.photo(7, 3, 1))]
+    squares = [answering.square(content) for content in (photo, renderer.photo(7, 2, 0), renderer.photo(7, 3, 1))]
     together = answering.run(np.stack(squares))
     alone = [answering.run(square[None]) for square in squares]
     for values, singles in zip(together, zip(*alone, strict=True), strict=True):
@@ -102,13 +104,13 @@ def test_provenance_tells_the_files_the_threshold_and_the_parameters(answering: 
     assert set(told.md5) == {"plain.json", "plain.weights.h5"}
     assert (told.checked, told.threshold, told.temperature, told.commit) == (True, 0.5, 1.5, None)
     assert told.parameters["module"] == "data/demo/backbone"
-    commit = provenance.commit(ROOT)
+    commit = dvc_lineage.commit(ROOT)
     assert commit is None or len(commit.removesuffix("-dirty")) == 40
 
 
 @pytest.mark.parametrize("name", ["plain.json", "plain.weights.h5", "threshold.json"])
 def test_a_model_that_is_not_the_recorded_one_is_refused(name: str, untrained: Path, tmp_path: Path) -> None:
-    from landmarks import predictor
+    from landmarks.serving import predictor
 
     folder = shutil.copytree(untrained.parent, tmp_path / "models")
     (folder / name).write_bytes((folder / name).read_bytes() + b"\n")
@@ -119,7 +121,7 @@ def test_a_model_that_is_not_the_recorded_one_is_refused(name: str, untrained: P
 def test_a_model_outside_dvc_is_taken_only_when_told_so_and_brings_no_threshold(
     untrained: Path, tmp_path: Path
 ) -> None:
-    from landmarks import predictor
+    from landmarks.serving import predictor
 
     folder = shutil.copytree(untrained.parent, tmp_path / "models")
     lock = yaml.safe_load((folder / "dvc.lock").read_text())
@@ -134,7 +136,7 @@ def test_a_model_outside_dvc_is_taken_only_when_told_so_and_brings_no_threshold(
 
 
 def test_a_threshold_chosen_on_another_model_does_not_count(untrained: Path, tmp_path: Path) -> None:
-    from landmarks import predictor
+    from landmarks.serving import predictor
 
     folder = shutil.copytree(untrained.parent, tmp_path / "models")
     lock = yaml.safe_load((folder / "dvc.lock").read_text().replace("plain", "augmented"))
@@ -149,7 +151,7 @@ def test_folders_are_searched_and_hidden_files_left_out(tmp_path: Path) -> None:
     for name in ("b/2.JPG", "a.png", "notes.txt", ".hidden.jpg", ".git/x.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert asked.listed([str(tmp_path), "x.jpg", "http://a/b"]) == [
+    assert inputs.listed([str(tmp_path), "x.jpg", "http://a/b"]) == [
         str(tmp_path / "a.png"),
         str(tmp_path / "b" / "2.JPG"),
         "x.jpg",
@@ -157,7 +159,7 @@ def test_folders_are_searched_and_hidden_files_left_out(tmp_path: Path) -> None:
     ]
     (tmp_path / "b" / "2.JPG").unlink()
     with pytest.raises(InputError, match=r"b.*: no photos in there"):
-        asked.listed([str(tmp_path / "b")])
+        inputs.listed([str(tmp_path / "b")])
 
 
 def test_an_address_is_asked_as_the_download_stage_asks(host: Host) -> None:
@@ -165,7 +167,7 @@ def test_an_address_is_asked_as_the_download_stage_asks(host: Host) -> None:
     urls = [f"{host.url}/photo/1-0.jpg", f"{host.url}/moved/1-1.jpg", f"{host.url}/gone/1-2.jpg",
             f"{host.url}/missing/1-2.jpg", "http://169.254.169.254/latest", "gopher://x/y"]  # fmt: skip
     said = []
-    with asked.opened(urls, "", loopback=True, robots=True) as contents:
+    with inputs.opened(urls, "", loopback=True, robots=True) as contents:
         for content in contents:
             try:
                 said.append(cv2.imdecode(np.frombuffer(content.read(), np.uint8), cv2.IMREAD_COLOR).ndim)
@@ -173,7 +175,7 @@ def test_an_address_is_asked_as_the_download_stage_asks(host: Host) -> None:
                 said.append(str(error))
     assert said == [3, 3, "gone", "disallowed", "private address", "scheme not allowed"]
     with (
-        asked.opened(urls[:1], "", loopback=False, robots=True) as contents,
+        inputs.opened(urls[:1], "", loopback=False, robots=True) as contents,
         pytest.raises(InputError, match="private"),
     ):
         next(contents).read()
@@ -197,7 +199,7 @@ def test_predictions_are_those_of_the_cnn_stage_on_every_test_photo(
 @pytest.mark.slow
 @pytest.mark.skipif(not (ROOT / "models/plain.json").exists(), reason="models/plain.json is not here: make repro")
 def test_the_committed_model_predicts_as_the_evaluate_stage_read_it() -> None:
-    from landmarks import predictor
+    from landmarks.serving import predictor
 
     loaded = predictor.load(ROOT / "models/plain.json", ROOT / "dvc.lock")
     rows = pd.read_csv(ROOT / "data/split.csv", dtype=str).merge(

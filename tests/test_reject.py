@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_sample import table
 
-from landmarks import catalogues, contracts, rejection
-from landmarks.errors import InputError
+from landmarks.common.errors import InputError
+from landmarks.dataset import catalogues, schema
+from landmarks.evaluation import open_set
 
 CONFIDENCES = st.lists(st.floats(0, 1).map(lambda value: round(value, 6)), min_size=1, max_size=50)
 
@@ -24,7 +25,7 @@ def test_the_threshold_accepts_at_least_the_share_asked_for_and_no_higher_one_do
     known: list[float], accepted: float
 ) -> None:
     confidence = np.array(known)
-    least = rejection.threshold(confidence, accepted)
+    least = open_set.threshold(confidence, accepted)
     assert (confidence >= least).mean() >= accepted - 1e-9
     higher = confidence[confidence >= least + 1e-4]
     assert len(higher) < len(confidence) or least + 1e-4 > confidence.min()
@@ -34,14 +35,14 @@ def test_the_threshold_accepts_at_least_the_share_asked_for_and_no_higher_one_do
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.4, 0.6, 0.9]), st.booleans()), min_size=1, max_size=40))
 def test_risk_by_coverage_is_the_error_of_what_a_threshold_lets_pass(rows: list[tuple[float, bool]]) -> None:
     confidence, right = (np.array(column) for column in zip(*rows, strict=True))
-    curve = {tuple(row) for row in rejection.risk_coverage(confidence, right).round(9)}
+    curve = {tuple(row) for row in open_set.risk_coverage(confidence, right).round(9)}
     passed = [confidence >= least for least in set(confidence)]
     assert curve == {(round(sure.mean(), 9), round(1 - right[sure].mean(), 9)) for sure in passed}
 
 
 def test_the_shares_are_those_of_a_hand_count() -> None:
     known, right = np.array([0.9, 0.8, 0.6, 0.4]), np.array([True, True, False, True])
-    found = rejection.scores(known, right, np.array([0.3, 0.5, 0.7]), 0.55)
+    found = open_set.scores(known, right, np.array([0.3, 0.5, 0.7]), 0.55)
     shares = {name: found[name] for name in ("unknown_rejected", "known_rejected", "right_of_all", "right_of_accepted")}
     assert shares == {
         "unknown_rejected": 0.6667,
@@ -52,7 +53,7 @@ def test_the_shares_are_those_of_a_hand_count() -> None:
     assert found["right_with_unknown"] == round(4 / 7, 4)
     assert found["auroc"] == round(9 / 12, 4)
     assert found["aurc"] == round((0 + 0 + 1 / 3 + 1 / 4) / 4, 4)
-    none = rejection.scores(known, right, np.zeros(0), 0.55)
+    none = open_set.scores(known, right, np.zeros(0), 0.55)
     assert none["unknown"] == 0
     assert none["unknown_rejected"] is none["auroc"] is None
 
@@ -62,7 +63,7 @@ def test_photos_of_other_landmarks_are_one_of_each_while_there_are_enough_and_ca
     names = catalogues.others(rows["landmark_id"], ["1", "2"], 9, 0)
     assert sorted(names) == ["3", "4", "5"]
     drawn = catalogues.unknown(rows, names, 5, 2, 0).to_pandas()
-    assert set(drawn["landmark_id"]) == {contracts.UNKNOWN}
+    assert set(drawn["landmark_id"]) == {schema.UNKNOWN}
     assert list(drawn["reserve"]) == [0, 0, 0, 0, 0, 1, 1]
     first = drawn["id"][:3].str[:2]
     assert sorted(first) == ["L3", "L4", "L5"]

@@ -6,31 +6,31 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from landmarks import repeats
+from landmarks.evaluation import seed_study
 
 ROWS = pd.DataFrame(
     [
         (model, seed, n, 0.5, (0.9 if model == "plain" else 0.1 + n / 100) + seed / 10)
         for n in (5, 10) for seed in (0, 1, 2) for model in ("tree", "plain", "bayes")
     ],
-    columns=list(repeats.COLUMNS),
+    columns=list(seed_study.COLUMNS),
 )  # fmt: skip
 
 
 def test_mean_and_sample_deviation_are_over_the_seeds_of_one_number_of_components() -> None:
-    found = repeats.summary(ROWS, 10)
+    found = seed_study.summary(ROWS, 10)
     assert list(found.index) == ["tree", "plain", "bayes"]
     assert found.loc["plain"].to_dict() == pytest.approx({"mean": 1.0, "sd": 0.1, "count": 3})
     assert found.loc["bayes", "mean"] == pytest.approx(0.3)
 
 
 def test_a_single_run_has_no_deviation() -> None:
-    found = repeats.summary(ROWS[ROWS["seed"] == 0], 5)
+    found = seed_study.summary(ROWS[ROWS["seed"] == 0], 5)
     assert np.isnan(found["sd"]).all()
     assert (found["count"] == 1).all()
 
 
 def test_the_picture_repeats_to_the_byte_and_needs_no_second_run(tmp_path: Path) -> None:
     for name, rows in (("a", ROWS), ("b", ROWS), ("single", ROWS[ROWS["seed"] == 0])):
-        repeats.draw(tmp_path / name, rows, 10, "made photos")
+        seed_study.draw(tmp_path / name, rows, 10, "made photos")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() != (tmp_path / "single").read_bytes()

@@ -27,8 +27,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from landmarks import charts, descriptors, features, pages, reports, scoring
-from landmarks.errors import InputError
+from landmarks.classical import features_file, local_features
+from landmarks.common.errors import InputError
+from landmarks.evaluation import metrics
+from landmarks.reporting import html_page, report, svg_charts
 
 HOSTILE = "\"><script>document.title='taken'</script>"
 TITLE = "three <b>houses</b> & a test"
@@ -74,16 +76,18 @@ class Read(html.parser.HTMLParser):
         return [found["id"] for _, found in self.elements if "id" in found]
 
 
-def arrow(path: Path, detector: descriptors.Detector, rows: pd.DataFrame) -> None:
+def arrow(path: Path, detector: local_features.Detector, rows: pd.DataFrame) -> None:
     rng = np.random.default_rng(0)
-    kind = descriptors.NUMBERS[detector]
+    kind = local_features.NUMBERS[detector]
 
-    def row(id_: str, landmark: str) -> features.Row:
+    def row(id_: str, landmark: str) -> features_file.Row:
         points = rng.random((5, 4), np.float32)
-        return features.Row(id_, landmark, 5, points, (rng.random((5, descriptors.COLUMNS[detector])) * 9).astype(kind))
+        return features_file.Row(
+            id_, landmark, 5, points, (rng.random((5, local_features.COLUMNS[detector])) * 9).astype(kind)
+        )
 
     made = (row(str(id_), landmark) for id_, landmark in rows["landmark_id"].items())
-    features.write(path, descriptors.Settings(detector, 5, 400, "joint"), made)
+    features_file.write(path, local_features.Settings(detector, 5, 400, "joint"), made)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +120,7 @@ def left(photos: Path, split: Path, tmp_path_factory: pytest.TempPathFactory) ->
     faces: dict[str, Any] = {"photos": {id_: {"faces": [{}] if id_.endswith("5") else []} for id_ in rows["id"]}}
     (root / "data" / "faces.json").write_text(json.dumps(faces))
     rows = rows.set_index("id")
-    for name in reports.DETECTORS:
+    for name in report.DETECTORS:
         arrow(root / "data" / "keypoints" / f"{name}.arrow", "sift" if name == "upright" else name, rows)  # type: ignore[arg-type]  # one of them
 
     rng = np.random.default_rng(1)
@@ -133,12 +137,12 @@ def left(photos: Path, split: Path, tmp_path_factory: pytest.TempPathFactory) ->
     data["download"]["link_rot"][HOSTILE] = {HOSTILE: 1}
     data["download"]["failed"][HOSTILE] = 1
     data["split"] |= {"photos": 36, "train": 21, "validation": 6, "test": 9, "landmarks": 3}
-    results = {"models": scoring.compare(said, rows["split"]), "data": data}
+    results = {"models": metrics.compare(said, rows["split"]), "data": data}
     (root / "metrics" / "results.json").write_text(json.dumps(results))
 
     for name in ("bayes_raw", "bayes", "tree", "bayes_orb", "vlad", "fisher"):
         (root / "models" / f"{name}.skops").write_bytes(bytes(len(name) * 1000))
-    for name in reports.NETWORKS:
+    for name in report.NETWORKS:
         recipe = {
             "module": "a/module",
             "kind": "frozen",
@@ -157,7 +161,7 @@ def left(photos: Path, split: Path, tmp_path_factory: pytest.TempPathFactory) ->
     sweep.assign(all_train=0.5, test=0.25).to_csv(root / "plots" / "sweep.csv", index=False)
     grid = pd.DataFrame({"features": "kaze", "encoding": ["flat", "vlad"], "kind": "svm", "validation": [0.25, 0.75]})
     grid.to_csv(root / "plots" / "grid.csv", index=False)
-    for plot in (*reports.PLOTS, "keypoints/orb", "keypoints/kaze"):
+    for plot in (*report.PLOTS, "keypoints/orb", "keypoints/kaze"):
         Image.fromarray(rng.integers(0, 255, (60, 900, 3), np.uint8)).save(root / "plots" / f"{plot}.png")
     return root
 
@@ -170,14 +174,14 @@ def arguments(root: Path) -> list[Path]:
 
 def gather(root: Path) -> dict[str, Any]:
     folder, data, plots, models, results, params, profile, lock = arguments(root)
-    return reports.gather(data, plots, models, results, params, profile, lock, folder / "thesis.yaml")
+    return report.gather(data, plots, models, results, params, profile, lock, folder / "thesis.yaml")
 
 
 def write(root: Path, page: Path, language: str = "en") -> str:
     """The page, written in this process."""
     folder, facts = root / "report", gather(root)
-    words = pages.Words(folder / f"{language}.yaml", facts)
-    pages.write(page, folder, words, {**facts, "charts": reports.draw(facts, words), "language": language})
+    words = html_page.Words(folder / f"{language}.yaml", facts)
+    html_page.write(page, folder, words, {**facts, "charts": report.draw(facts, words), "language": language})
     return page.read_text()
 
 
@@ -230,7 +234,7 @@ def test_every_caption_says_what_the_photos_are_of(english: Path) -> None:
 
 def test_every_picture_says_what_is_to_be_seen(english: Path) -> None:
     alts = [attributes["alt"] for tag, attributes in Read(english.read_text()).elements if tag == "img"]
-    assert len(alts) == 3 + len(reports.PLOTS) + 2 + 6
+    assert len(alts) == 3 + len(report.PLOTS) + 2 + 6
     assert min(map(len, alts)) > 15
     assert len(set(alts)) == len(alts)
 
@@ -260,8 +264,8 @@ def test_the_numbers_are_those_of_the_results(english: Path, left: Path) -> None
 
 def test_the_best_model_is_chosen_by_validation() -> None:
     models = {name: {"validation": {"top1": top}} for name, top in {"a": 0.5, "b": 0.7, "c": 0.7, "d": 0.9}.items()}
-    assert reports.best(models, ["a", "b", "c"]) == "b"
-    assert reports.best(models, []) is None
+    assert report.best(models, ["a", "b", "c"]) == "b"
+    assert report.best(models, []) is None
 
 
 def test_the_same_results_give_the_same_bytes(english: Path, left: Path, tmp_path: Path) -> None:
@@ -277,7 +281,7 @@ def test_the_page_names_its_inputs_by_the_sums_that_dvc_records(english: Path, l
         "report",
         "plots/confusion",
     }
-    assert set(rows) - deps == {f"plots/confusion/{name}.csv" for name in reports.CONFUSED}
+    assert set(rows) - deps == {f"plots/confusion/{name}.csv" for name in report.CONFUSED}
     assert deps <= set(rows)
     for name, md5 in rows.items():
         assert hashlib.md5((left / name).read_bytes(), usedforsecurity=False).hexdigest() == md5
@@ -324,7 +328,7 @@ def test_both_languages_say_the_same_things_with_the_same_facts() -> None:
 
 def test_every_word_is_used_and_the_pages_say_their_language(english: Path, spanish: Path) -> None:
     template = (ROOT / "report" / "report.html").read_text()
-    code = (ROOT / "src" / "landmarks" / "reports.py").read_text()
+    code = (ROOT / "src" / "landmarks" / "reporting" / "report.py").read_text()
     texts = yaml.safe_load((ROOT / "report" / "en.yaml").read_text())
     for name in texts["word"]:
         assert f'w("{name}")' in template or f'"{name}"' in code, name
@@ -346,10 +350,10 @@ def test_hostile_names_are_text_and_a_contact_is_not_published(english: Path) ->
 @settings(max_examples=20, deadline=None)
 @given(st.text(min_size=1, max_size=30))
 def test_no_name_adds_an_element_to_the_page(name: str) -> None:
-    words = pages.Words(ROOT / "report" / "en.yaml", {"title": name, "parameters": {"sample": {}}})
+    words = html_page.Words(ROOT / "report" / "en.yaml", {"title": name, "parameters": {"sample": {}}})
     said = words("alt.example", id=name, landmark=name, width=1, height=2)
     assert name in said
-    marked = pages._marked(said)
+    marked = html_page._marked(said)
     assert {tag for tag, _ in Read(f"<figure id='a'>{marked}</figure>").elements} <= {"figure", "code"}
 
 
@@ -360,7 +364,7 @@ def test_cells_can_be_read_on_every_shade(share: float) -> None:
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
         return float(np.dot([0.2126, 0.7152, 0.0722], linear))
 
-    back, ink = sorted(map(luminance, charts.shade(share)))
+    back, ink = sorted(map(luminance, svg_charts.shade(share)))
     assert (ink + 0.05) / (back + 0.05) >= 4.5
 
 

@@ -9,8 +9,8 @@ from conftest import Script, fails_in_one_line
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landmarks import catalogues
-from landmarks.errors import InputError
+from landmarks.common.errors import InputError
+from landmarks.dataset import catalogues
 
 
 def sample(rows: pa.Table, classes: int, per_class: int, reserve: int, seed: int) -> pa.Table:

@@ -31,23 +31,27 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from landmarks import guard, scenery
+from landmarks.demo import renderer
+from landmarks.serving import middleware
 
 if TYPE_CHECKING:
-    from landmarks.predictor import Predictor
+    from landmarks.serving.predictor import Predictor
 
 PREDICT, INFER, PHOTOS = "/v1/models/landmarks:predict", "/v2/models/landmarks/infer", "/v1/photos"
-LIMITS = guard.Limits()
+LIMITS = middleware.Limits()
 CODES = {400, 404, 405, 408, 413, 415, 422}  # what a hostile request may be answered with
 
 
 @contextlib.contextmanager
-def at_work(predictor: Predictor, limits: guard.Limits = LIMITS, key: str = "", **more: Any) -> Iterator[str]:
+def at_work(predictor: Predictor, limits: middleware.Limits = LIMITS, key: str = "", **more: Any) -> Iterator[str]:
     """The address of a server in this process, on loopback, as ``src/serve.py`` runs it."""
-    from landmarks import api
+    from landmarks.serving import app
 
     config = uvicorn.Config(
-        api.application(predictor, limits, key, **more), port=0, http=guard.protocol(limits.seconds), log_level="error"
+        app.application(predictor, limits, key, **more),
+        port=0,
+        http=middleware.protocol(limits.seconds),
+        log_level="error",
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -63,7 +67,7 @@ def at_work(predictor: Predictor, limits: guard.Limits = LIMITS, key: str = "", 
 
 @pytest.fixture(scope="module")
 def url(answering: Predictor, photos: Path, split: Path) -> Iterator[str]:
-    from landmarks import similar
+    from landmarks.serving import similar
 
     with at_work(answering, learn=partial(similar.learn, answering, photos / "images", split)) as address:
         yield address
@@ -94,7 +98,7 @@ def refused(reply: requests.Response, *codes: int) -> str:
 
 
 def test_the_row_form_answers_as_the_predictor_does(url: str, answering: Predictor, photo: bytes) -> None:
-    contents = [photo, scenery.photo(7, 2, 0)]
+    contents = [photo, renderer.photo(7, 2, 0)]
     reply = requests.post(url + PREDICT, json=rows(*contents), params={"top": 2}, timeout=30)
     assert reply.status_code == 200, reply.text
     said = answering.predict([answering.square(content) for content in contents], 2)
@@ -162,7 +166,7 @@ def test_an_explanation_has_a_map_and_the_most_similar_training_photos(url: str,
 
 
 def test_photos_of_concurrent_requests_pass_together_and_each_gets_its_own_answer(answering: Predictor) -> None:
-    contents = [scenery.photo(7, landmark, view) for landmark in (1, 2, 3) for view in range(4)] * 2
+    contents = [renderer.photo(7, landmark, view) for landmark in (1, 2, 3) for view in range(4)] * 2
     wanted = [said.confidence for said in answering.predict([answering.square(content) for content in contents], 1)]
     with at_work(answering) as url, ThreadPoolExecutor(8) as clients:
 
@@ -315,7 +319,7 @@ def speak(url: str, *parts: bytes, pause: float = 0.2) -> bytes:
 
 def test_a_client_that_takes_its_time_is_answered_408_and_hung_up_on(answering: Predictor) -> None:
     head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n".encode()
-    with at_work(answering, guard.Limits(seconds=0.6)) as url:
+    with at_work(answering, middleware.Limits(seconds=0.6)) as url:
         slow = {
             "nothing": [],
             "half a head": [head],
@@ -333,7 +337,7 @@ def test_a_client_that_takes_its_time_is_answered_408_and_hung_up_on(answering: 
 
 
 def test_more_requests_than_there_may_be_are_put_off(answering: Predictor, photo: bytes) -> None:
-    with at_work(answering, guard.Limits(requests=1, seconds=3)) as url, ThreadPoolExecutor(1) as client:
+    with at_work(answering, middleware.Limits(requests=1, seconds=3)) as url, ThreadPoolExecutor(1) as client:
         head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n".encode()
         slow = client.submit(speak, url, head)
         while (reply := requests.post(url + PREDICT, json=rows(photo), timeout=5)).ok:
@@ -395,17 +399,17 @@ def test_similar_photos_come_only_from_the_folder_that_dvc_recorded(
     answering: Predictor, photos: Path, split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import serve
-    from landmarks import provenance
+    from landmarks.serving import dvc_lineage
 
     folder, parts, lock = tmp_path / "anonymous", tmp_path / "split.csv", tmp_path / "dvc.lock"
     shutil.copytree(photos / "images", folder)
     shutil.copy(split, parts)
-    outs = [{"path": path.name, "md5": provenance.md5(path)} for path in (folder, parts)]
+    outs = [{"path": path.name, "md5": dvc_lineage.md5(path)} for path in (folder, parts)]
     lock.write_text(json.dumps({"stages": {"anonymize": {"outs": outs}}}))
     known = serve._learn(answering, folder, parts, lock)
     assert known is not None
     one = folder / f"{known.ids[0]}.jpg"
-    one.write_bytes(scenery.photo(8, 1, 0))  # one that nobody has anonymized
+    one.write_bytes(renderer.photo(8, 1, 0))  # one that nobody has anonymized
     assert serve._learn(answering, folder, parts, lock) is None
     assert f"no similar photos are shown: {folder}: its MD5 is" in capsys.readouterr().err
     assert serve._learn(answering, folder, parts, None) is not None

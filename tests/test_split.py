@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from landmarks import photos as pictures
-from landmarks import scenery, splits
-from landmarks.errors import InputError
+from landmarks.common.errors import InputError
+from landmarks.dataset import splitting
+from landmarks.demo import renderer
+from landmarks.images import decoding
 
 SEVERAL = st.integers(2, 4)
 
@@ -26,7 +27,7 @@ def alone(n: int) -> NDArray[np.int64]:
 
 def test_every_landmark_is_divided_by_the_same_shares() -> None:
     ids, landmarks = [f"p{i}" for i in range(100)], ["a", "b"] * 50
-    parts = pd.Series(splits.split(ids, landmarks, alone(100), 0.3, 0.14, 0))
+    parts = pd.Series(splitting.split(ids, landmarks, alone(100), 0.3, 0.14, 0))
     counts = pd.crosstab(pd.Series(landmarks), parts)
     assert counts.to_dict("list") == {"test": [15, 15], "train": [28, 28], "validation": [7, 7]}
 
@@ -37,19 +38,19 @@ def test_a_group_is_never_torn_and_the_order_does_not_matter(rows: list[tuple[in
     groups, landmarks = np.array([g for g, _ in rows]), [name for _, name in rows]
     ids = [f"p{i:03}" for i in range(len(rows))]
     try:
-        parts = splits.split(ids, landmarks, groups, 0.3, 0.2, seed)
+        parts = splitting.split(ids, landmarks, groups, 0.3, 0.2, seed)
     except InputError:
         return
     for group in set(groups):
         assert len({part for part, g in zip(parts, groups, strict=True) if g == group}) == 1
     order = np.random.default_rng(seed).permutation(len(rows))
-    shuffled = splits.split([ids[i] for i in order], [landmarks[i] for i in order], groups[order], 0.3, 0.2, seed)
+    shuffled = splitting.split([ids[i] for i in order], [landmarks[i] for i in order], groups[order], 0.3, 0.2, seed)
     assert [shuffled[list(order).index(i)] for i in range(len(rows))] == parts
 
 
 def test_a_landmark_too_small_to_divide_is_an_error_that_names_it() -> None:
     with pytest.raises(InputError, match=r"landmark b: its 2 photos leave none for \w+; raise sample\.per_class"):
-        splits.split([f"p{i}" for i in range(12)], ["a"] * 10 + ["b"] * 2, alone(12), 0.3, 0.2, 0)
+        splitting.split([f"p{i}" for i in range(12)], ["a"] * 10 + ["b"] * 2, alone(12), 0.3, 0.2, 0)
 
 
 @settings(max_examples=40, deadline=None)
@@ -61,15 +62,15 @@ def test_near_duplicates_are_exactly_the_pairs_within_the_distance_and_their_cha
     near = (hashes[:, None] ^ hashes[None]).sum(axis=2) <= distance
     for _ in range(5):  # the transitive closure, the slow way
         near = near @ near
-    np.testing.assert_array_equal(np.equal.outer(*[splits.near_duplicates(hashes, distance)] * 2), near)
+    np.testing.assert_array_equal(np.equal.outer(*[splitting.near_duplicates(hashes, distance)] * 2), near)
 
 
 def test_a_photo_uploaded_again_is_a_near_duplicate_and_another_view_is_not() -> None:
     shots = [
-        scenery.photo(7, landmark, view, copy) for landmark in range(1, 11) for view in range(3) for copy in (0, 1)
+        renderer.photo(7, landmark, view, copy) for landmark in range(1, 11) for view in range(3) for copy in (0, 1)
     ]
     decoded = [cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR) for shot in shots]
-    groups = splits.near_duplicates(np.array([pictures.perceptual_hash(picture) for picture in decoded]), 40)
+    groups = splitting.near_duplicates(np.array([decoding.perceptual_hash(picture) for picture in decoded]), 40)
     np.testing.assert_array_equal(groups[::2], groups[1::2])
     assert len(set(groups)) == 30
 

@@ -19,19 +19,21 @@ from conftest import SIDE, Script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landmarks import asked, photos, scenery, videos
-from landmarks.errors import InputError
+from landmarks.common.errors import InputError
+from landmarks.demo import renderer
+from landmarks.images import decoding
+from landmarks.serving import inputs, video
 
 if TYPE_CHECKING:
-    from landmarks.predictor import Predictor
+    from landmarks.serving.predictor import Predictor
 
 CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP80"}
 WIDE, HIGH = 320, 240
 
 
-def place(landmark: int) -> photos.Picture:
+def place(landmark: int) -> decoding.Picture:
     """What a camera that is held still sees of a landmark."""
-    return cv2.resize(photos.decode(scenery.photo(7, landmark, 0)), (WIDE, HIGH))
+    return cv2.resize(decoding.decode(renderer.photo(7, landmark, 0)), (WIDE, HIGH))
 
 
 def film(path: Path, landmarks: list[int], rate: float = 5) -> Path:
@@ -48,38 +50,38 @@ def film(path: Path, landmarks: list[int], rate: float = 5) -> Path:
 @pytest.mark.parametrize("ending", CODECS)
 def test_a_frame_a_second_is_seen_as_a_photo_of_it_would_be(ending: str, tmp_path: Path) -> None:
     clip = film(tmp_path / f"clip{ending}", [1, 1, 2])
-    found = list(videos.frames(clip, SIDE, crop=True))
+    found = list(video.frames(clip, SIDE, crop=True))
     assert [second for second, _ in found] == [0, 1, 2]
     for (_, seen), landmark in zip(found, (1, 1, 2), strict=True):
-        assert abs(seen.astype(int) - photos.fit(place(landmark), SIDE, crop=True)).mean() < 5
-    assert videos.length(clip) == pytest.approx(3, abs=0.1)
+        assert abs(seen.astype(int) - decoding.fit(place(landmark), SIDE, crop=True)).mean() < 5
+    assert video.length(clip) == pytest.approx(3, abs=0.1)
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(29.97, [0, 1, 2]), (1, [0, 1, 2]), (0.5, [0, 2, 4])])
 def test_seconds_are_those_of_the_clock_whatever_the_rate(rate: float, seconds: list[int], tmp_path: Path) -> None:
     clip = film(tmp_path / "clip.mp4", [1, 2, 3], rate)
-    assert [second for second, _ in videos.frames(clip, SIDE, crop=True)] == seconds
+    assert [second for second, _ in video.frames(clip, SIDE, crop=True)] == seconds
 
 
 def test_a_clip_that_is_cut_off_is_seen_up_to_there(tmp_path: Path) -> None:
     clip = film(tmp_path / "clip.mkv", [1] * 8)
     clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
-    seen = [second for second, _ in videos.frames(clip, SIDE, crop=True)]
+    seen = [second for second, _ in video.frames(clip, SIDE, crop=True)]
     assert seen == list(range(len(seen)))
     assert 0 < len(seen) < 8
-    assert videos.length(clip) == pytest.approx(8, abs=0.1)
+    assert video.length(clip) == pytest.approx(8, abs=0.1)
 
 
 def test_a_camera_that_is_older_than_its_format_is_understood(tmp_path: Path) -> None:
     clip = film(tmp_path / "clip.mov", [1, 2])
     clip.write_bytes(clip.read_bytes().replace(b"ftyp", b"wide", 1))
-    assert len(list(videos.frames(clip, SIDE, crop=True))) == 2
+    assert len(list(video.frames(clip, SIDE, crop=True))) == 2
 
 
 def test_a_name_that_is_not_utf_8_is_refused_with_its_reason(tmp_path: Path) -> None:
     clip = film(tmp_path / "clip.mp4", [1]).rename(tmp_path / os.fsdecode(b"clip\xe9.mp4"))
     with pytest.raises(InputError, match="not UTF-8"):
-        list(videos.frames(clip, SIDE, crop=True))
+        list(video.frames(clip, SIDE, crop=True))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,7 @@ def test_a_name_that_is_not_utf_8_is_refused_with_its_reason(tmp_path: Path) -> 
         (None, "no such file"),
         (b"", "not a clip"),
         (b"#EXTM3U\n#EXTINF:1,\n/etc/hostname\n", "not a clip"),
-        (scenery.photo(7, 1, 0), "not a clip"),
+        (renderer.photo(7, 1, 0), "not a clip"),
         (b"\0\0\0\x18ftypisom" + b"\0" * 100, "does not open"),
         (b"RIFF\xff\0\0\0AVI " + b"\0" * 100, "does not open|no frame can"),
         (b"\x1a\x45\xdf\xa3" + b"\0" * 100, "does not open"),
@@ -99,7 +101,7 @@ def test_what_is_no_clip_is_refused_with_its_reason(content: bytes | None, reaso
     if content is not None:
         clip.write_bytes(content)
     with pytest.raises(InputError, match=reason):
-        list(videos.frames(clip, SIDE, crop=True))
+        list(video.frames(clip, SIDE, crop=True))
 
 
 @settings(deadline=None)  # the first one makes the clip
@@ -115,7 +117,7 @@ def test_damage_never_ends_in_anything_but_frames_or_a_reason(
     clip = folder / "damaged.mkv"
     clip.write_bytes(content[:at] + noise + content[at + len(noise) :])
     try:
-        for second, seen in videos.frames(clip, SIDE, crop=True):
+        for second, seen in video.frames(clip, SIDE, crop=True):
             assert second >= 0
             assert seen.shape == (SIDE, SIDE, 3)
     except InputError:
@@ -128,7 +130,7 @@ Votes = st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 1)), min_size=1,
 @given(Votes, st.integers(1, 9))
 def test_the_majority_is_what_most_frames_around_show(votes: list[tuple[str, float]], window: int) -> None:
     labels, confidences = (list(column) for column in zip(*votes, strict=True))
-    said = videos.majority(labels, confidences, window)
+    said = video.majority(labels, confidences, window)
     assert len(said) == len(labels)
     for number, label in enumerate(said):
         near = Counter(labels[max(number - (window - 1) // 2, 0) : number + window // 2 + 1])
@@ -138,20 +140,20 @@ def test_the_majority_is_what_most_frames_around_show(votes: list[tuple[str, flo
 
 
 def test_one_frame_does_not_change_the_place_and_of_equals_the_surer_counts() -> None:
-    assert videos.majority(list("aabaa"), [0.5] * 5, 3) == list("aaaaa")
-    assert videos.majority(list("ab"), [0.6, 0.9], 3) == ["b", "b"]
+    assert video.majority(list("aabaa"), [0.5] * 5, 3) == list("aaaaa")
+    assert video.majority(list("ab"), [0.6, 0.9], 3) == ["b", "b"]
 
 
 def test_clips_are_told_by_their_names_and_found_in_folders(tmp_path: Path) -> None:
     for name in ("a.MP4", "b.webm", "c.jpg", "d.txt"):
         (tmp_path / name).touch()
-    found = asked.listed([str(tmp_path)])
-    assert [(Path(source).name, asked.is_clip(source)) for source in found] == [
+    found = inputs.listed([str(tmp_path)])
+    assert [(Path(source).name, inputs.is_clip(source)) for source in found] == [
         ("a.MP4", True),
         ("b.webm", True),
         ("c.jpg", False),
     ]
-    assert not asked.is_clip("http://host/a.mp4")
+    assert not inputs.is_clip("http://host/a.mp4")
 
 
 @pytest.mark.slow
@@ -169,11 +171,11 @@ def test_the_command_tells_the_place_by_second_and_goes_on_after_a_bad_clip(
     assert re.search(r"4.mkv: 8 seconds, it says; the last frame seen is of 0:0[1-5]\n", done.stderr)
     *seconds, bad, last = [row for row in json.loads(done.stdout)["predictions"] if row["photo"] != str(cut)]
     assert [row["second"] for row in seconds] == [0, 1, 2, 3]
-    shown = [picture for _, picture in videos.frames(clip, SIDE, crop=True)]
+    shown = [picture for _, picture in video.frames(clip, SIDE, crop=True)]
     labels = [answering.network.labels[best] for best in answering.run(np.stack(shown))[1].argmax(axis=1)]
     assert [row["label"] for row in seconds] == labels
     confidences = [row["confidence"] for row in seconds]
-    assert [row["majority"] for row in seconds] == videos.majority(labels, confidences, 3)
+    assert [row["majority"] for row in seconds] == video.majority(labels, confidences, 3)
     assert bad == {
         "photo": str(tmp_path / "2.mp4"),
         "error": "the clip does not open: it is damaged, or has no picture",

@@ -8,7 +8,7 @@ import pytest
 import requests
 from PIL import Image
 
-from landmarks import scenery, world
+from landmarks.demo import renderer, world
 
 
 @pytest.fixture(scope="module")
@@ -20,15 +20,15 @@ def web() -> requests.Session:
 
 def test_a_photo_is_the_same_bytes_every_time_and_another_from_elsewhere() -> None:
     key = (7, 3, 4)
-    assert scenery.photo(*key) == scenery.photo(*key)
+    assert renderer.photo(*key) == renderer.photo(*key)
     others = [(8, 3, 4), (7, 4, 4), (7, 3, 5)]
-    assert len({hashlib.sha256(scenery.photo(*k)).digest() for k in (key, *others)}) == 4
+    assert len({hashlib.sha256(renderer.photo(*k)).digest() for k in (key, *others)}) == 4
 
 
 def test_photos_have_the_sizes_of_real_ones_and_some_lie_on_their_side() -> None:
     turned, sizes = 0, set()
     for view in range(60):
-        with Image.open(io.BytesIO(scenery.photo(7, 1, view))) as photo:
+        with Image.open(io.BytesIO(renderer.photo(7, 1, view))) as photo:
             turned += photo.getexif().get(0x0112, 1) != 1
             sizes.add(photo.size)
     assert 1 <= turned <= 12
@@ -38,9 +38,9 @@ def test_photos_have_the_sizes_of_real_ones_and_some_lie_on_their_side() -> None
 
 def test_a_copy_is_the_same_picture_in_other_bytes() -> None:
     first, again = (
-        Image.open(io.BytesIO(scenery.photo(7, 1, 2, copy))).convert("L").resize((32, 32)) for copy in (0, 1)
+        Image.open(io.BytesIO(renderer.photo(7, 1, 2, copy))).convert("L").resize((32, 32)) for copy in (0, 1)
     )
-    assert scenery.photo(7, 1, 2) != scenery.photo(7, 1, 2, 1)
+    assert renderer.photo(7, 1, 2) != renderer.photo(7, 1, 2, 1)
     assert np.abs(np.asarray(first, float) - np.asarray(again, float)).mean() < 6
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from landmarks.predictor import Predictor
+    from landmarks.serving.predictor import Predictor
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "src"))
@@ -24,7 +24,7 @@ predictor: "Predictor"
 def init() -> None:
     """Called once a worker, before its first request. Raises ``InputError`` if the model is not the recorded one."""
     global predictor  # Azure asks for two functions, and this is what they share
-    from landmarks import predictor as module
+    from landmarks.serving import predictor as module
 
     os.chdir(ROOT)  # cnn.module is a path from here
     predictor = module.load(Path(os.environ.get(MODEL, "models/plain.json")))
@@ -32,7 +32,7 @@ def init() -> None:
 
 def run(data: str) -> dict[str, Any]:
     """Answer ``{"instances": [{"b64": ...}]}`` with ``{"predictions": [...]}``, what is wrong with ``{"error": ...}``."""
-    from landmarks.errors import InputError
+    from landmarks.common.errors import InputError
 
     try:
         contents = [binascii.a2b_base64(row["b64"], strict_mode=True) for row in json.loads(data)["instances"]]

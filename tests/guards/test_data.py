@@ -10,7 +10,16 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from landmarks import contracts, features, files, photos, splits, tables, work
+from landmarks.classical import features_file
+
+# In the made world a photo uploaded twice differs in 0 to 42 of 256 bits (42: a mosaic covers a corner of one of the two),
+from landmarks.common import files, parallel
+
+# In the made world a photo uploaded twice differs in 0 to 42 of 256 bits (42: a mosaic covers a corner of one of the two),
+from landmarks.dataset import schema, splitting, tables
+
+# In the made world a photo uploaded twice differs in 0 to 42 of 256 bits (42: a mosaic covers a corner of one of the two),
+from landmarks.images import decoding
 
 # In the made world a photo uploaded twice differs in 0 to 42 of 256 bits (42: a mosaic covers a corner of one of the two),
 # two views of a place in 80 or more. Stricter than split.duplicate_bits, so that it sees what that lets through.
@@ -59,7 +68,7 @@ def test_unknown_places_are_never_among_the_known(
     assert not known.any(), f"{known.idxmax()} in data/unknown.csv shows a landmark that is taught"
 
 
-@pytest.mark.parametrize("part", contracts.PARTS)
+@pytest.mark.parametrize("part", schema.PARTS)
 def test_every_part_shows_every_landmark_about_equally_often(split: pd.DataFrame, part: str) -> None:
     counts = split.loc[split["split"] == part, "landmark_id"].value_counts()
     assert set(counts.index) == set(split["landmark_id"]), f"{part} lacks a landmark"
@@ -68,15 +77,15 @@ def test_every_part_shows_every_landmark_about_equally_often(split: pd.DataFrame
 
 def test_no_near_duplicate_lies_on_two_sides(split: pd.DataFrame, strangers: list[str]) -> None:
     """The places that nobody taught are a side of their own."""
-    sides = pd.concat([split["split"], pd.Series(contracts.UNKNOWN, strangers)])
-    hashes = np.array(list(work.sound(work.each(_hash, list(sides.index), "guard"))))
-    groups = splits.near_duplicates(hashes, NEAR)
+    sides = pd.concat([split["split"], pd.Series(schema.UNKNOWN, strangers)])
+    hashes = np.array(list(parallel.sound(parallel.each(_hash, list(sides.index), "guard"))))
+    groups = splitting.near_duplicates(hashes, NEAR)
     for _, group in sides.groupby(groups):
         assert group.nunique() == 1, f"near-duplicates on two sides: {group.to_dict()}; raise split.duplicate_bits"
 
 
 def _hash(photo: str) -> NDArray[np.bool_]:
-    return photos.perceptual_hash(photos.read(Path("data/anonymous") / f"{photo}.jpg", long_side=256))
+    return decoding.perceptual_hash(decoding.read(Path("data/anonymous") / f"{photo}.jpg", long_side=256))
 
 
 def test_every_photo_used_was_let_pass_by_anonymize(split: pd.DataFrame, strangers: list[str]) -> None:
@@ -102,5 +111,5 @@ def test_what_the_classical_models_saw_are_the_photos_of_the_split() -> None:
     described = sorted(Path("data/keypoints").glob("*.arrow"))
     assert described
     for path in described:
-        found = features.read(path)
+        found = features_file.read(path)
         tables.read_split(Path("data/split.csv"), list(map(str, found.ids)), found.landmarks)

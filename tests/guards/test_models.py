@@ -12,7 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from landmarks import calibration, files, scoring, tables
+from landmarks.common import files
+from landmarks.dataset import tables
+from landmarks.evaluation import calibration, metrics
 
 RESULTS = files.read_json(Path("metrics/results.json"), "evaluate")["models"]
 NETWORKS = ("plain", "augmented")
@@ -46,17 +48,17 @@ def held_out(model: str) -> pd.DataFrame:
 @cache
 def asked(model: str, mirrored: bool) -> NDArray[np.str_]:
     """What the network on disk says of the test photos."""
-    from landmarks import networks, squares  # here: the other guards need not wait for TensorFlow
+    from landmarks.deep import classifier, image_cache  # here: the other guards need not wait for TensorFlow
 
-    network, ids = networks.load(Path(f"models/{model}.json")), list(held_out(model).index)
-    shown = squares.cached(Path("data/anonymous"), ids, network.recipe.size, network.recipe.crop)
+    network, ids = classifier.load(Path(f"models/{model}.json")), list(held_out(model).index)
+    shown = image_cache.cached(Path("data/anonymous"), ids, network.recipe.size, network.recipe.crop)
     shown = shown[:, :, ::-1] if mirrored else shown
     return np.array(network.labels)[network.probabilities(shown).argmax(axis=1)]
 
 
 def test_the_results_are_those_of_the_predictions() -> None:
     parts = tables.read_split(Path("data/split.csv"))["split"]
-    assert scoring.compare({model: predictions(model) for model in RESULTS}, parts) == RESULTS
+    assert metrics.compare({model: predictions(model) for model in RESULTS}, parts) == RESULTS
 
 
 @pytest.mark.parametrize("model", [name for name in RESULTS if name not in AT_CHANCE])

@@ -1,0 +1,1 @@
+"""Keypoint models: local features, encodings, classifiers, saved pipelines."""

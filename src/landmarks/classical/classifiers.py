@@ -1,0 +1,192 @@
+"""The classical models: scikit-learn pipelines from descriptors to landmarks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
+from threadpoolctl import threadpool_limits
+
+from landmarks.classical.encodings import ENCODERS, Encoding, Flat, Photos
+from landmarks.classical.local_features import Detector
+from landmarks.common.errors import InputError
+from landmarks.evaluation import calibration
+
+Values = NDArray[np.float64]
+Labels = NDArray[np.str_]
+Kind = Literal["bayes", "tree", "svm", "logistic", "neighbours"]
+Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
+NEIGHBOURS = 5
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A classical model in all its parts.
+
+    Attributes:
+        detector: of the features it is fitted on.
+        encoding: how a photo's descriptors become one vector.
+        kind: of classifier.
+        n: principal components of that vector; 0 leaves it as it is.
+        keypoints: descriptors that ``flat`` lays end to end.
+        words: of the vocabulary of the other encodings.
+        components: principal components of a descriptor in them.
+        sample: descriptors that they learn from.
+        seed: of all that is drawn.
+    """
+
+    detector: Detector
+    encoding: Encoding
+    kind: Kind
+    n: int = 0
+    keypoints: int = 32
+    words: int = 64
+    components: int = 64
+    sample: int = 60_000
+    seed: int = 0
+
+
+def encoder(recipe: Recipe) -> Any:
+    """The transformer from descriptors to one vector a photo."""
+    if recipe.encoding == "flat":
+        return Flat(recipe.detector, recipe.keypoints)
+    return ENCODERS[recipe.encoding](recipe.detector, recipe.words, recipe.components, recipe.sample, recipe.seed)
+
+
+def classifier(kind: Kind, seed: int) -> Any:
+    """Naive Bayes and the tree as in the thesis; the others at strengths that suit vectors of length 1."""
+    match kind:
+        case "bayes":
+            return GaussianNB()
+        case "tree":
+            return DecisionTreeClassifier(random_state=seed)
+        case "svm":
+            return LinearSVC(random_state=seed)
+        case "logistic":
+            return LogisticRegression(C=100, max_iter=1000)
+        case "neighbours":
+            return KNeighborsClassifier(NEIGHBOURS, weights="distance", algorithm="brute")
+
+
+def pipeline(recipe: Recipe) -> Pipeline:
+    """``encode``, ``pca`` where ``n`` is above 0, ``model``: fitted on ``Features.values`` and ``Features.landmarks``."""
+    steps = [("encode", encoder(recipe)), ("model", classifier(recipe.kind, recipe.seed))]
+    if recipe.n:
+        steps.insert(1, ("pca", PCA(recipe.n, svd_solver="full")))
+    return Pipeline(steps)
+
+
+def fit(recipe: Recipe, photos: Photos, landmarks: Labels) -> Pipeline:
+    """Fit ``pipeline`` on one thread, so that the bits don't depend on the machine's cores.
+
+    Raises ``InputError`` if there are fewer than two landmarks, or fewer photos or columns than components.
+    """
+    require_landmarks(landmarks)
+    with threadpool_limits(1):
+        model = pipeline(recipe)
+        encoded = model[0].fit_transform(photos)
+        require_components(recipe.n, encoded)
+        model[1:].fit(encoded, landmarks)  # the same steps, so the whole is fitted
+    return model
+
+
+def calibrate(model: Pipeline, photos: Photos, landmarks: Labels) -> None:
+    """Scale the probabilities of a linear SVM by photos that it was not fitted on; the others have probabilities of their own."""
+    if isinstance(model[-1], LinearSVC):
+        numbers = np.searchsorted(model.classes_, landmarks)
+        model[-1].temperature_ = calibration.temperature(_distances(model, photos), numbers)
+
+
+def probabilities(model: Pipeline, photos: Photos) -> Values:
+    """(n, landmarks), rows that sum to 1, on one thread. Of a linear SVM they are the softmax of its distances, scaled."""
+    if isinstance(model[-1], LinearSVC):
+        return np.asarray(softmax(_distances(model, photos) / getattr(model[-1], "temperature_", 1), axis=1))
+    with threadpool_limits(1):
+        return np.asarray(model.predict_proba(photos))
+
+
+def _distances(model: Pipeline, photos: Photos) -> Values:
+    with threadpool_limits(1):
+        distances = model.decision_function(photos)
+    return distances if distances.ndim == 2 else np.stack([-distances, distances], axis=1) / 2  # of two landmarks
+
+
+def require_components(n: int, encoded: Values) -> None:
+    """Raise ``InputError`` if PCA cannot give that many components."""
+    if n > min(encoded.shape):
+        raise InputError(
+            f"{n} principal components asked for, {encoded.shape[0]} training photos of {encoded.shape[1]} columns "
+            f"give {min(encoded.shape)} at most; lower pca.n or sweep.stop in params.yaml"
+        )
+
+
+def deal(landmarks: Labels, groups: NDArray[np.int64], folds: int, seed: int, block: str) -> list[Fold]:
+    """Folds for cross-validation, (train, held out) a fold: stratified, near-duplicates together.
+
+    Raises ``InputError`` naming the parameter ``block.folds`` if a landmark has fewer photos, near-duplicates counted
+    once, than folds, or if a fold would be trained without one of the landmarks.
+    """
+    require_landmarks(landmarks)
+    fewest = min(
+        Counter(landmark for landmark, _ in set(zip(landmarks.tolist(), groups.tolist(), strict=True))).values()
+    )
+    asked = f"{block}.folds asks for {folds}; lower it, or raise sample.per_class, in params.yaml"
+    if fewest < folds:
+        raise InputError(f"a landmark has {fewest} training photos, near-duplicates counted once, {asked}")
+    dealt = list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(landmarks, landmarks, groups))
+    for train, _ in dealt:
+        if set(landmarks[train]) != set(landmarks) or len(train) < NEIGHBOURS:
+            raise InputError(f"a fold would be trained without one of the landmarks, or on too few photos: {asked}")
+    return dealt
+
+
+def require_landmarks(landmarks: Labels) -> None:
+    """Raise ``InputError`` unless there are photos of two landmarks at least to tell apart."""
+    if (count := len(set(landmarks.tolist()))) < 2:
+        raise InputError(
+            f"the training photos are of {count} landmark; two are needed: see sample.classes in params.yaml"
+        )
+
+
+def by_components(
+    train: Values, train_landmarks: Labels, held_out: Values, held_out_landmarks: Labels, components: list[int]
+) -> NDArray[np.float64]:
+    """Accuracy of naive Bayes on the first n principal components, for every n of ``components``, (n, 2): train, held out.
+
+    One PCA and one naive Bayes do for all: components don't depend on how many are kept, nor does what naive Bayes adds
+    up from each. The same as fitting both anew for every number, where the PCA is exact.
+    """
+    most = max(components)
+    require_components(most, train)
+    pca = PCA(most, svd_solver="full").fit(train)
+    projected = pca.transform(train)
+    model = GaussianNB().fit(projected, train_landmarks)
+    parts = ((projected, train_landmarks), (pca.transform(held_out), held_out_landmarks))
+    return np.stack([_by_columns(model, values, landmarks, components) for values, landmarks in parts], axis=1)
+
+
+def _by_columns(model: GaussianNB, values: Values, landmarks: Labels, columns: list[int]) -> Values:
+    """Accuracy of a fitted naive Bayes from the first n columns alone, for every n of ``columns``.
+
+    The variance that GaussianNB adds to all for stability is a share of the largest: the first column's, whatever n.
+    """
+    right = np.zeros((len(columns), len(values)), bool)
+    last = np.array(columns) - 1
+    for start in range(0, len(values), 256):  # bounds the memory: photos * landmarks * columns
+        block = values[start : start + 256, None, :]
+        each = -0.5 * (np.log(2 * np.pi * model.var_) + (block - model.theta_) ** 2 / model.var_)
+        likelihood = np.log(model.class_prior_)[:, None] + each.cumsum(axis=2)[:, :, last]
+        right[:, start : start + 256] = model.classes_[likelihood.argmax(axis=1).T] == landmarks[start : start + 256]
+    return right.mean(axis=1)

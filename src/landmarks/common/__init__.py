@@ -1,0 +1,1 @@
+"""What every package stands on: errors, atomic files, parallel work, progress. It changes no result."""

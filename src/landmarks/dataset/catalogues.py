@@ -1,0 +1,250 @@
+"""Tables of (id, url, landmark_id) in the millions of rows: read, cleaned, sampled, in Arrow's memory."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import heapq
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from landmarks.common import progress
+from landmarks.common.errors import InputError
+from landmarks.common.files import whole
+from landmarks.dataset import schema
+
+COLUMNS = ("id", "url", "landmark_id")
+SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS])
+NULLS = ("", "NaN", "nan", "None")  # the Kaggle file of 2018 writes the string None
+
+
+def batches(path: Path) -> Generator[pa.RecordBatch]:
+    """Read the three columns of a CSV file as text, some thousand rows at a time; further columns are left out.
+
+    Raises ``InputError`` if the file is missing, empty, ragged or lacks a column.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            found = next(csv.reader(file), [])
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; set catalogue.source in params.yaml") from None
+    except csv.Error as error:
+        raise InputError(f"{path}: not a CSV file with the columns {', '.join(COLUMNS)}: {error}") from None
+    schema.require(path, found, COLUMNS)
+    text = pa.csv.ConvertOptions(
+        column_types={name: pa.string() for name in COLUMNS}, include_columns=list(COLUMNS), strings_can_be_null=False
+    )
+    cells = pa.csv.ParseOptions(newlines_in_values=True)
+    rows = 0
+    try:
+        with (
+            pa.OSFile(str(path)) as file,
+            pa.csv.open_csv(file, pa.csv.ReadOptions(), cells, text) as reader,
+            progress.bar(file.size(), path.stem, "B") as bar,
+        ):
+            for batch in reader:
+                bar.update(file.tell() - bar.n)
+                rows += batch.num_rows
+                yield batch
+    except pa.ArrowInvalid:
+        try:  # again on one thread, which alone knows the number of the row
+            pa.csv.read_csv(path, pa.csv.ReadOptions(use_threads=False), cells, text)
+        except pa.ArrowInvalid as error:
+            said = " ".join(str(error).removeprefix("CSV parse error: ").split())
+            raise InputError(f"{path}: {said}; mend that row") from None
+        raise
+    if not rows:
+        raise InputError(f"{path}: a header and no rows; give a CSV with at least one")
+
+
+def read(path: Path) -> pa.Table:
+    """All of them in one table."""
+    return pa.Table.from_batches(batches(path), SCHEMA)
+
+
+def checked(
+    path: Path | str, found: Iterable[pa.RecordBatch], again: Callable[[], Iterable[pa.RecordBatch]]
+) -> Iterator[pa.RecordBatch]:
+    """Hand the batches on; raise ``InputError`` at the first id that is no file name or, at the end, stands in two rows.
+
+    Rows are counted with the header. Nulls are no ids: the clean stage drops them. Of each id 8 bytes are kept; should two
+    of them be the same, ``again`` gives the batches once more.
+    """
+    row, hashes = 2, []
+    for batch in found:
+        ids = batch["id"]
+        odd = pc.indices_nonzero(pc.invert(pc.match_substring_regex(ids, f"^{schema.SAFE_ID}$")))
+        for index in odd.to_pylist():
+            if ids[index].as_py().strip() not in NULLS:
+                raise InputError(
+                    f"{path}: row {row + index}: the id {ids[index].as_py()!r} cannot name a file; "
+                    "use letters, digits, '_', '-' and '.', 128 at most"
+                )
+        hashes.append(_hashes(ids))
+        row += len(ids)
+        yield batch
+    together = np.sort(np.concatenate(hashes))
+    if (together[1:] == together[:-1]).any():
+        _require_once(path, pa.chunked_array([batch["id"] for batch in again()]))
+
+
+def _require_once(path: Path | str, ids: pa.ChunkedArray) -> None:
+    counts = pc.value_counts(ids.filter(pc.invert(pc.is_in(pc.utf8_trim_whitespace(ids), pa.array(NULLS)))))
+    twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    if len(twice):
+        rows = pc.indices_nonzero(pc.equal(ids, twice[0])).to_pylist()
+        raise InputError(
+            f"{path}: row {rows[1] + 2}: the id {twice[0].as_py()!r} stands in row {rows[0] + 2} already "
+            f"({len(twice)} ids more than once); remove or rename the second"
+        )
+
+
+def _hashes(ids: pa.StringArray) -> NDArray[np.uint64]:
+    """A number for each id that is no null; two equal ones have the same."""
+    lengths = pc.binary_length(ids)
+    if pc.min(lengths).as_py() == pc.max(lengths).as_py() == 16:  # 16 hexadecimal digits, in every Google catalogue
+        start = ids.buffers()[1][4 * ids.offset : 4 * ids.offset + 4]
+        first = int.from_bytes(start.to_pybytes(), "little")
+        halves = np.frombuffer(ids.buffers()[2], np.uint64, 2 * len(ids), first).reshape(-1, 2)
+        mixed: NDArray[np.uint64] = halves[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ halves[:, 1]
+        return mixed * np.uint64(0xC2B2AE3D27D4EB4F)
+    named = ids.filter(pc.invert(pc.is_in(pc.utf8_trim_whitespace(ids), pa.array(NULLS))))
+    digests = (hashlib.blake2b(id_, digest_size=8).digest() for id_ in named.cast(pa.binary()).to_pylist())
+    return np.frombuffer(b"".join(digests), np.uint64)
+
+
+def write(path: Path, found: Iterable[pa.RecordBatch]) -> int:
+    """Write a CSV file, whole or not at all. Returns its number of rows."""
+    rows = 0
+    with whole(path) as partial, pa.OSFile(str(partial), "wb") as file:
+        for batch in found:
+            if not rows:
+                file.write(",".join(batch.schema.names).encode() + b"\n")
+            try:  # Arrow quotes every text or none, and refuses none where one needs it
+                file.write(_csv(batch, "none"))
+            except pa.ArrowInvalid:
+                file.write(_csv(batch, "needed"))
+            rows += batch.num_rows
+    return rows
+
+
+def _csv(batch: pa.RecordBatch, quoting: str) -> pa.Buffer:
+    out = pa.BufferOutputStream()
+    pa.csv.write_csv(batch, out, pa.csv.WriteOptions(include_header=False, quoting_style=quoting))
+    return out.getvalue()
+
+
+def clean(table: pa.RecordBatch) -> tuple[pa.RecordBatch, Counter[str]]:
+    """Drop the rows with a null in any column: empty, NaN or the string None. Returns the rest and the counts."""
+    trimmed = [pc.utf8_trim_whitespace(table[name]) for name in COLUMNS]
+    nulls = {name: pc.is_in(column, pa.array(NULLS)) for name, column in zip(COLUMNS, trimmed, strict=True)}
+    any_null = pc.or_(pc.or_(nulls["id"], nulls["url"]), nulls["landmark_id"])
+    kept = pa.record_batch(trimmed, COLUMNS).filter(pc.invert(any_null))
+    counts = Counter(rows=table.num_rows, nulls=table.num_rows - kept.num_rows)
+    counts.update({f"null_{name}": pc.sum(column).as_py() or 0 for name, column in nulls.items()})
+    counts["kept"] = kept.num_rows
+    return kept, counts
+
+
+def commonest(landmarks: pa.ChunkedArray, classes: int, per_class: int) -> list[str]:
+    """The ``classes`` landmarks with the most rows, in their own order; ties are broken by id, the lower first.
+
+    Raises ``InputError`` if there are fewer landmarks or photos than asked for.
+    """
+    counts = pc.value_counts(landmarks)
+    if len(counts) < classes:
+        raise InputError(
+            f"the catalogue has {len(counts)} landmarks, sample.classes asks for {classes}; lower it in params.yaml"
+        )
+    order = sorted(counts.to_pylist(), key=lambda row: (-row["counts"], schema.natural(row["values"])))[:classes]
+    for row in order:
+        if row["counts"] < per_class:
+            raise InputError(
+                f"landmark {row['values']} has {row['counts']} photos, sample.per_class asks for {per_class}; "
+                "lower it, or sample.classes, in params.yaml"
+            )
+    return sorted((row["values"] for row in order), key=schema.natural)
+
+
+def others(landmarks: pa.ChunkedArray, known: Iterable[str], count: int, seed: int) -> list[str]:
+    """``count`` landmarks that are not ``known``, or as many as there are, in the order of a hash of seed and name."""
+    names = set(pc.unique(landmarks).to_pylist()).difference(known)
+    return heapq.nsmallest(count, names, key=lambda name: _rank(f"{seed} ".encode(), name.encode()))
+
+
+def unknown(table: pa.Table, landmarks: Iterable[str], count: int, reserve: int, seed: int) -> pa.Table:
+    """``count`` photos of the ``landmarks``, one of each while there are enough of them, and up to ``reserve`` more.
+
+    As ``sample`` gives them, but all of the landmark ``unknown``. Raises ``InputError`` if there are fewer photos.
+    """
+    turns = [sample(table, [landmark], count + reserve, 0, seed) for landmark in landmarks]
+    rows = [turn.slice(place, 1) for place in range(count + reserve) for turn in turns if place < len(turn)]
+    if len(rows) < count:
+        raise InputError(
+            f"the catalogue has {len(rows)} photos of other landmarks, sample.unknown asks for {count}; lower it in params.yaml"
+        )
+    drawn = pa.concat_tables(rows[: count + reserve])
+    spare = pa.array([int(place >= count) for place in range(len(drawn))])
+    names = pa.array([schema.UNKNOWN] * len(drawn))
+    place = {name: drawn.schema.get_field_index(name) for name in ("landmark_id", "reserve")}
+    drawn = drawn.set_column(place["landmark_id"], "landmark_id", names)
+    return drawn.set_column(place["reserve"], "reserve", spare)
+
+
+def _rank(prefix: bytes, name: bytes) -> bytes:
+    return hashlib.blake2b(prefix + name, digest_size=16).digest()
+
+
+def sample(table: pa.Table, landmarks: Iterable[str], per_class: int, reserve: int, seed: int) -> pa.Table:
+    """``per_class`` rows of each landmark, then up to ``reserve`` more to replace the expired.
+
+    Rows are ordered by a hash of seed and id: neither the order of the catalogue nor rows added to it move the others.
+    Adds the column ``reserve``, 0 or 1.
+    """
+    parts, prefix = [], f"{seed} ".encode()
+    for landmark in landmarks:
+        rows = table.filter(pc.equal(table["landmark_id"], landmark))
+        ids = enumerate(rows["id"].cast(pa.binary()).to_pylist())
+        keys = ((_rank(prefix, id_), index) for index, id_ in ids)
+        ranked = rows.take([i for _, i in heapq.nsmallest(per_class + reserve, keys)])
+        spare = pa.array([int(rank >= per_class) for rank in range(len(ranked))])
+        parts.append(ranked.select(COLUMNS).append_column("reserve", spare))
+    return pa.concat_tables(parts)
+
+
+@contextlib.contextmanager
+def local(source: str) -> Iterator[Path]:
+    """The path of a CSV file; one given by URL is fetched first, with a progress bar, and removed afterwards.
+
+    Raises ``InputError`` if the URL does not answer with a file.
+    """
+    if not source.startswith(("http://", "https://")):
+        yield Path(source)
+        return
+    import requests
+
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        try:
+            with requests.get(source, stream=True, timeout=(10, 60)) as answer:
+                answer.raise_for_status()
+                size = int(answer.headers.get("Content-Length", 0)) or None
+                with progress.bar(size, "fetch", "B") as bar:
+                    for chunk in answer.iter_content(1 << 20):
+                        file.write(chunk)
+                        bar.update(len(chunk))
+        except requests.RequestException as error:
+            raise InputError(
+                f"{source}: cannot be fetched ({error}); set catalogue.source to a file you have"
+            ) from None
+        file.flush()
+        yield Path(file.name)

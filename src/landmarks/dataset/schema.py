@@ -1,0 +1,33 @@
+"""What stages may rely on: which columns a table has, which ids name a file, in which order landmarks stand."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from landmarks.common.errors import InputError
+
+PARTS = ("train", "validation", "test")
+UNKNOWN = "unknown"  # stands for the landmark of photos of other landmarks: nothing is trained on them
+SAFE_ID = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"  # an id names a file: no separator, no leading dot or dash, no blank
+
+
+def require(path: Path | str, found: Sequence[str], columns: Sequence[str]) -> None:
+    """Raise ``InputError`` naming the first of ``columns`` that is not ``found``, and what it may have been called."""
+    if not found:
+        raise InputError(f"{path}: empty; give a CSV with the columns {', '.join(columns)}")
+    for column in columns:
+        if column not in found:
+            near = difflib.get_close_matches(column, found, n=1, cutoff=0.5)
+            hint = f"; is it the column {near[0]!r}?" if near else "."
+            raise InputError(
+                f"{path}: no column {column!r} among {', '.join(map(repr, found))}{hint} Rename it in row 1"
+            )
+
+
+def natural(landmark: str) -> tuple[Any, ...]:
+    """Sort key that puts landmark 9 before landmark 10 and both before names."""
+    return (0, int(landmark), landmark) if re.fullmatch(r"[0-9]{1,18}", landmark) else (1, landmark)

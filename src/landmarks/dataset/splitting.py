@@ -1,0 +1,78 @@
+"""Which photo is for training, which for selection, which for the one test."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from landmarks.common.errors import InputError
+from landmarks.dataset import schema
+
+BLOCK = 1024  # photos compared with all others at once
+
+
+def near_duplicates(hashes: NDArray[np.bool_], distance: int) -> NDArray[np.int64]:
+    """Group photos whose hashes differ in at most ``distance`` bits, directly or through others.
+
+    Every pair is compared, in blocks that bound the memory: 256 bits are four words, and 20,000 photos take seconds.
+
+    Args:
+        hashes: bool (n, bits).
+        distance: bits; 0 groups equal hashes only.
+
+    Returns:
+        Group numbers, int64 (n,).
+    """
+    padded = np.pad(hashes, ((0, 0), (0, -hashes.shape[1] % 64)))
+    words = np.packbits(padded, axis=1).view(np.uint64)
+    ends: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
+    for start in range(0, len(words), BLOCK):
+        differ = np.zeros((min(BLOCK, len(words) - start), len(words) - start), np.uint16)
+        for column in words.T:
+            differ += np.bitwise_count(column[start : start + BLOCK, None] ^ column[None, start:])
+        ends.append(np.argwhere(differ <= distance) + start)
+    pairs = np.concatenate(ends)
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(words), len(words)))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+
+
+def split(
+    ids: list[str], landmarks: list[str], groups: NDArray[np.int64], test: float, validation: float, seed: int
+) -> list[str]:
+    """Assign each photo to train, validation or test, stratified by landmark, a group never torn.
+
+    Groups are dealt in the order of a hash of the seed and their first id, each landmark filling test, then validation,
+    then train: the order of the photos doesn't matter, and a photo more moves few others.
+    ``test`` and ``validation`` are shares of all photos. Raises ``InputError`` if a landmark gets no photo in one of
+    the three.
+    """
+    members = defaultdict(list)
+    for index, group in enumerate(groups):
+        members[group].append(index)
+    units = sorted(
+        members.values(), key=lambda unit: hashlib.blake2b(f"{seed} {min(ids[i] for i in unit)}".encode()).digest()
+    )
+    total = {name: landmarks.count(name) for name in set(landmarks)}
+    quota = {(name, "test"): round(n * test) for name, n in total.items()}
+    quota |= {(name, "validation"): round(n * validation) for name, n in total.items()}
+    result = [""] * len(ids)
+    for unit in units:
+        home = landmarks[min(unit, key=lambda i: ids[i])]
+        name = next((part for part in ("test", "validation") if quota[home, part] >= len(unit)), "train")
+        for index in unit:
+            result[index] = name
+        if name != "train":
+            quota[home, name] -= len(unit)
+    for landmark in sorted(total):
+        for part in schema.PARTS:
+            if (landmark, part) not in set(zip(landmarks, result, strict=True)):
+                raise InputError(
+                    f"landmark {landmark}: its {total[landmark]} photos leave none for {part}; "
+                    "raise sample.per_class, or change split.test and split.validation, in params.yaml"
+                )
+    return result

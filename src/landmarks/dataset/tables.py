@@ -1,0 +1,119 @@
+"""Contracts between stages: named columns, checked where they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from landmarks.common.errors import InputError
+from landmarks.common.files import whole
+from landmarks.dataset import schema
+
+
+def read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read ``columns`` of a CSV file as text, nothing taken for null.
+
+    Raises ``InputError`` if the file is missing, empty or lacks a column.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that makes it: dvc repro") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable CSV file: {error}") from None
+    schema.require(path, list(table.columns), columns)
+    return table[list(columns)]
+
+
+def write(path: Path, table: pd.DataFrame) -> None:
+    """Write a CSV file, whole or not at all."""
+    with whole(path) as partial:
+        table.to_csv(partial, index=False, lineterminator="\n")
+
+
+def check_ids(path: Path, table: pd.DataFrame) -> None:
+    """Raise ``InputError`` at the first id that cannot name a file or stands twice (rows counted with the header)."""
+    safe = table["id"].str.fullmatch(schema.SAFE_ID)
+    if not safe.all():
+        row = int((~safe).to_numpy().argmax())
+        raise InputError(f"{path}: row {row + 2}: the id {table['id'].iloc[row]!r} cannot name a file; rename it")
+    twice = table["id"].duplicated()
+    if twice.any():
+        row = int(twice.to_numpy().argmax())
+        raise InputError(
+            f"{path}: row {row + 2}: the id {table['id'].iloc[row]!r} stands in an earlier row; remove one"
+        )
+
+
+def read_split(path: Path, ids: Iterable[str] | None = None, landmarks: Iterable[str] | None = None) -> pd.DataFrame:
+    """The rows of the split stage (landmark_id, split, group): all, or for ``ids``, in their order, of ``landmarks``.
+
+    Raises ``InputError`` if the two don't speak of the same photos, or if a row is not as that stage writes it.
+    """
+    table = read(path, ["id", "landmark_id", "split", "group"])
+    sound = {
+        "id": ~table["id"].duplicated(),
+        "split": table["split"].isin(schema.PARTS),
+        "group": table["group"].str.fullmatch("[0-9]{1,18}"),
+    }
+    for column, holds in sound.items():
+        if not holds.all():
+            row = int((~holds).to_numpy().argmax())
+            value = table[column].iloc[row]
+            raise InputError(
+                f"{path}: row {row + 2}: {column} {value!r} stands twice or is none; run: dvc repro --force split"
+            )
+    table = table.set_index("id")
+    if ids is None:
+        return table
+    if strangers := set(ids).symmetric_difference(table.index):
+        raise InputError(
+            f"{path}: the photo {min(strangers)!r} is in the split or the features, not in both; run: dvc repro"
+        )
+    table = table.loc[list(ids)]
+    if landmarks is not None and (other := table["landmark_id"] != list(landmarks)).any():
+        raise InputError(f"{path}: the photo {other.idxmax()!r} is of another landmark in the features; run: dvc repro")
+    return table
+
+
+def write_predictions(
+    path: Path,
+    ids: Iterable[str],
+    actual: Iterable[str],
+    labels: Sequence[str],
+    probabilities: NDArray[np.floating[Any]],
+) -> None:
+    """Write id, actual, predicted, confidence: ``probabilities`` is (n, labels), the confidence its largest, 6 digits.
+
+    Raises ``InputError`` if one is no number.
+    """
+    if not np.isfinite(probabilities).all():
+        raise InputError(
+            f"{path}: the model gives no probability for some photos; have its training photos any keypoints?"
+        )
+    best = probabilities.argmax(axis=1)
+    predicted = np.asarray(labels)[best]
+    confidence = probabilities[np.arange(len(best)), best].astype(float).round(6)
+    write(path, pd.DataFrame({"id": ids, "actual": actual, "predicted": predicted, "confidence": confidence}))
+
+
+def read_predictions(path: Path, landmarks: pd.Series) -> pd.DataFrame:
+    """What ``write_predictions`` wrote, in the order of ``landmarks``, which are indexed by id.
+
+    Raises ``InputError`` if it is of other photos or landmarks, or a confidence is none.
+    """
+    table = read(path, ["id", "actual", "predicted", "confidence"]).set_index("id")
+    if set(table.index) != set(landmarks.index) or table.index.has_duplicates:
+        raise InputError(f"{path}: not the photos of the split stage; run: dvc repro")
+    table = table.loc[landmarks.index]
+    if wrong := list(table.index[table["actual"] != landmarks]):
+        raise InputError(f"{path}: the photo {wrong[0]!r} is of another landmark than in the split; run: dvc repro")
+    confidence = pd.to_numeric(table["confidence"], errors="coerce")
+    if not (sound := confidence.between(0, 1)).all():
+        raise InputError(f"{path}: the photo {sound.idxmin()!r} has no confidence between 0 and 1; run: dvc repro")
+    return table.assign(confidence=confidence)

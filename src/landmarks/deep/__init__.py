@@ -1,0 +1,1 @@
+"""Transfer learning: backbones, heads, training, export, occlusion maps."""

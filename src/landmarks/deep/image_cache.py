@@ -1,0 +1,54 @@
+"""Photos as a network sees them, decoded once: in memory while they are few, on disk when they are many."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landmarks.common import parallel
+from landmarks.common.errors import InputError
+from landmarks.images import decoding
+
+Pictures = NDArray[np.uint8]
+MEGABYTES = "LANDMARKS_CACHE"  # an environment variable: where the photos lie can't change a result
+DEFAULT = 1024
+
+
+def cached(folder: Path, ids: list[str], size: int, crop: bool) -> Pictures:
+    """The photos ``folder/<id>.jpg``, uint8 RGB (n, size, size, 3), read-only: ``photos.read_square`` of each.
+
+    Above ``LANDMARKS_CACHE`` megabytes (1,024) they lie in a file without a name, which ends with the process.
+    Raises ``InputError`` if a photo cannot be read, or the disk is full.
+    """
+    pictures = parallel.sound(parallel.each(partial(_square, folder, size, crop), ids, "decode"))
+    shape = (len(ids), size, size, 3)
+    if np.prod(shape, dtype=np.int64) <= (parallel.environment(MEGABYTES) or DEFAULT) * 2**20:
+        return np.fromiter(pictures, np.dtype((np.uint8, shape[1:])), len(ids))
+    return _on_disk(pictures, shape)
+
+
+def _square(folder: Path, size: int, crop: bool, photo: str) -> Pictures:
+    return decoding.read_square(folder / f"{photo}.jpg", size, crop)
+
+
+def _on_disk(pictures: Iterable[Pictures], shape: tuple[int, ...]) -> Pictures:
+    place = tempfile.gettempdir()
+    with tempfile.TemporaryFile(dir=place, buffering=0) as file:
+        for picture in pictures:
+            try:  # written first, mapped then: on a full disk a map ends the process, a write says so
+                if file.write(picture.tobytes()) < picture.nbytes:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError as error:
+                need = np.prod(shape, dtype=np.int64) / 2**30
+                raise InputError(
+                    f"{place}: {error}; {shape[0]} photos take {need:.1f} GB there: set TMPDIR to a folder with room, or "
+                    "cnn.size lower"
+                ) from None
+        return np.memmap(file, np.uint8, "r", shape=shape)

@@ -1,0 +1,1 @@
+"""The synthetic demo dataset: its catalogue, its renderer, its backbone."""

@@ -1,0 +1,142 @@
+"""The made world as the web sees it: its catalogue, and what its ``demo://`` URLs answer."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import requests
+import urllib3
+import yaml
+from numpy.typing import NDArray
+from requests.adapters import BaseAdapter
+
+from landmarks.common.errors import InputError
+from landmarks.demo import renderer
+
+SCHEME = "demo://"
+ADDRESS = re.compile(r"demo://(?P<seed>\d+)/(?P<kind>[a-z]+)/(?P<landmark>\d+)/(?P<view>\d+)(?:-(?P<copy>\d))?\.jpg")
+RARE = 100  # landmark_id of the first rare landmark
+UNSEEN = 1000  # the first landmark that no catalogue may hold: src/backbone.py trains on those
+EXPIRED = ("gone", "gone", "missing")
+BROKEN = ("html", "half", "moved", "busy", "unavailable")
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """The ``world`` block of a world file. Raises ``InputError`` if it is missing or is not one."""
+    try:
+        block = dict(yaml.safe_load(path.read_text())["world"])
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; set catalogue.source in params.yaml") from None
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a world file with a block 'world': {' '.join(str(error).split())}") from None
+    kinds = {name: kind for name, kind in get_type_hints(rows).items() if name != "return"}
+    if set(block) != set(kinds):
+        raise InputError(f"{path}: the block 'world' needs {', '.join(kinds)} and nothing else, has {', '.join(block)}")
+    for name, value in block.items():
+        if not isinstance(value, (int, float)) or (kinds[name] is int and not isinstance(value, int)) or value < 0:
+            raise InputError(f"{path}: world.{name} is {value!r}; give a number not below 0")
+    if RARE + block["rare"] > UNSEEN:
+        raise InputError(
+            f"{path}: world.rare is {block['rare']}; give at most {UNSEEN - RARE}, the backbone learnt from the next"
+        )
+    return block
+
+
+def rows(
+    seed: int, landmarks: int, photos: int, rare: int, rare_photos: int,
+    copies: float, nulls: float, expired: float, broken: float,
+) -> list[tuple[str, str, str]]:  # fmt: skip
+    """The catalogue of a world: shuffled (id, url, landmark_id) rows with all that real catalogues suffer from."""
+    rng = np.random.default_rng([seed, 10**9 + 4])
+    table = []
+
+    def row(landmark: int, view: int, copy: int = 0) -> tuple[str, str, str]:
+        kind = "photo"
+        if (roll := rng.random()) < expired:
+            kind = str(rng.choice(EXPIRED))
+        elif roll < expired + broken:
+            kind = str(rng.choice(BROKEN))
+        again = f"-{copy}" if copy else ""
+        return _id(seed, landmark, view, copy), f"{SCHEME}{seed}/{kind}/{landmark}/{view}{again}.jpg", str(landmark)
+
+    for landmark, view in _views(rng, landmarks, photos, rare, rare_photos):
+        table.append(row(landmark, view))
+        if rng.random() < copies:
+            table.append(row(landmark, view, copy=1))
+    for index in range(int(len(table) * nulls)):
+        lost = table[rng.integers(0, len(table))]
+        table.append((_id(seed, -1, index, 0), *(("None", "None") if index % 2 else (lost[1], "None"))))
+    return [table[index] for index in rng.permutation(len(table))]
+
+
+def _views(
+    rng: np.random.Generator, landmarks: int, photos: int, rare: int, rare_photos: int
+) -> Iterator[tuple[int, int]]:
+    for landmark in range(1, landmarks + 1):
+        yield from ((landmark, view) for view in range(photos - landmark + 1))
+    for landmark in range(RARE, RARE + rare):
+        yield from ((landmark, view) for view in range(rng.integers(1, rare_photos + 1)))
+
+
+def _id(*key: int) -> str:
+    return hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+
+
+class WorldAdapter(BaseAdapter):
+    """A ``requests`` transport for ``demo://`` URLs: renders the photo, or answers as a rotten host would."""
+
+    def __init__(self) -> None:
+        """Start a world whose busy hosts were never asked."""
+        super().__init__()
+        self._asked: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
+        """Answer one request; never raises for an address, however odd: that is a 404."""
+        url = str(request.url)
+        with self._lock:
+            self._asked[url] += 1
+            first = self._asked[url] == 1
+        status, headers, body = _answer(url, first)
+        response = requests.Response()
+        response.status_code, response.url, response.request = status, url, request
+        response.headers.update({"Content-Length": str(len(body)), **headers})
+        response.raw = urllib3.HTTPResponse(io.BytesIO(body), headers, status, preload_content=False)
+        return response
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _answer(url: str, first: bool) -> tuple[int, dict[str, str], bytes]:
+    found = ADDRESS.fullmatch(url)
+    kind = found["kind"] if found else "missing"
+    if found is None or kind == "missing":
+        return 404, {"Content-Type": "text/plain"}, b"not found"
+    if kind == "gone":
+        return 410, {"Content-Type": "text/plain"}, b"gone"
+    if kind == "html":
+        return 200, {"Content-Type": "image/jpeg"}, b"<html><body>This photo is no longer available.</body></html>"
+    if kind == "moved":
+        return 302, {"Location": url.replace("/moved/", "/photo/")}, b""
+    if kind == "busy" and first:
+        return 429, {"Retry-After": "0"}, b"slow down"
+    if kind == "unavailable" and first:
+        return 503, {"Retry-After": "0"}, b"later"
+    photo = renderer.photo(int(found["seed"]), int(found["landmark"]), int(found["view"]), int(found["copy"] or 0))
+    return 200, {"Content-Type": "image/jpeg"}, photo[: len(photo) // 2] if kind == "half" else photo
+
+
+def portraits(seed: int, landmarks: int, **_: Any) -> Iterator[NDArray[np.uint8]]:
+    """Pictures of the made world, uint8 BGR, many with people: what can be shown with a face before it is obscured."""
+    for landmark in range(1, landmarks + 1):
+        for view in range(2):
+            yield renderer.render(seed, landmark, np.random.default_rng([seed, landmark, view]))[..., ::-1].copy()

@@ -1,0 +1,1 @@
+"""Photos fetched from URLs, files and archives: safely, politely, resumably."""

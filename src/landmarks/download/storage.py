@@ -1,0 +1,113 @@
+"""Photos that lie in files: on this machine, in an object store, inside TAR archives."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+
+from landmarks.common import progress
+from landmarks.common.errors import InputError
+from landmarks.download import safe_http
+from landmarks.download.safe_http import FetchError
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+EXTRAS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
+
+
+def scheme_of(url: str) -> str:
+    """The scheme of a URL in small letters; ``file`` for a bare path, ``bad`` for what is no URL at all."""
+    return safe_http.split(url).scheme or "file"
+
+
+def require(scheme: str) -> None:
+    """Raise ``InputError`` if no file system for ``scheme`` is installed."""
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except ImportError:
+        package = EXTRAS.get(scheme, "its fsspec package")
+        raise InputError(f"{scheme}:// needs a package: pip install {package}, or leave those rows out") from None
+    except ValueError:
+        raise InputError(f"download.schemes: {scheme!r} is no scheme that fsspec knows; remove it") from None
+
+
+def read(url: str, megabytes: float) -> bytes:
+    """The bytes of a file. Raises ``FetchError``: ``gone``, ``refused``, ``too large``, ``unreachable`` or ``bad url``."""
+    if "::" in url:
+        raise FetchError("bad url")  # to fsspec a chain of file systems; a table of photos has no need of it
+    cap = int(megabytes * 1e6)
+    if scheme_of(url) == "file" and not Path(url.removeprefix("file://")).is_file():
+        raise FetchError("gone")  # or a pipe, which might never end
+    try:
+        with fsspec.open(url, "rb") as file:
+            content = file.read(cap + 1)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise FetchError("gone") from None
+    except PermissionError:
+        raise FetchError("refused") from None
+    except ValueError:
+        raise FetchError("bad url") from None
+    except Exception:  # every store has errors of its own
+        raise FetchError("unreachable") from None
+    if len(content) > cap:
+        raise FetchError("too large")
+    return bytes(content)
+
+
+class Tars:
+    """Photos inside uncompressed TAR archives, found by the name of their file: ``<id>.jpg`` in any folder.
+
+    One walk over the archives' headers finds those that are wanted; each is then read from its place, and nothing is unpacked.
+    """
+
+    def __init__(self, patterns: Sequence[str], wanted: Iterable[str]) -> None:
+        """Look for ``wanted`` ids in the archives that ``patterns`` (paths or URLs, ``*`` allowed) name, in order.
+
+        Raises ``InputError`` if there is no such archive or one can't be read to its end.
+        """
+        self._places: dict[str, tuple[Any, str, str, int, int]] = {}
+        missing = set(wanted)
+        archives = [file for pattern in patterns for file in _expand(pattern)]
+        for file in progress.over(iter(archives), len(archives), "index", "archive") if archives else ():
+            if missing:
+                self._index(file, missing)
+
+    def __contains__(self, photo: str) -> bool:
+        """Is there a file of that id?"""
+        return photo in self._places
+
+    def read(self, photo: str, megabytes: float) -> tuple[str, bytes]:
+        """``archive::member`` and the bytes of a photo. Raises ``FetchError``: ``too large`` or ``unreachable``."""
+        system, path, member, start, size = self._places[photo]
+        if size > megabytes * 1e6:
+            raise FetchError("too large")
+        try:
+            return f"{path}::{member}", bytes(system.cat_file(path, start=start, end=start + size))
+        except Exception:  # every store has errors of its own
+            raise FetchError("unreachable") from None
+
+    def _index(self, file: Any, missing: set[str]) -> None:
+        try:
+            with file as opened, tarfile.open(fileobj=opened, mode="r:") as archive:
+                for member in archive:
+                    photo, ending = PurePosixPath(member.name).stem, PurePosixPath(member.name).suffix.lower()
+                    if member.isreg() and photo in missing and ending in ENDINGS:
+                        self._places[photo] = (file.fs, file.path, member.name, member.offset_data, member.size)
+                        missing.remove(photo)
+                    archive.members = []  # type: ignore[attr-defined] # a list that would only grow
+        except (tarfile.TarError, EOFError) as error:
+            raise InputError(f"{file.path}: not a whole uncompressed TAR ({error}); fetch or unpack it again") from None
+
+
+def _expand(pattern: str) -> list[Any]:
+    try:
+        found = list(fsspec.open_files(pattern, "rb", expand=True))
+    except ImportError:
+        require(scheme_of(pattern))
+        raise
+    if not found or not all(file.fs.exists(file.path) for file in found):
+        raise InputError(f"{pattern}: no such archive; set download.tars to the path of your TAR files, or to []")
+    return found

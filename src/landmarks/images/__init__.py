@@ -1,0 +1,1 @@
+"""Photos: decoded, ingested as JPEG, preprocessed, hashed by what they show."""

@@ -1,0 +1,1 @@
+"""The privacy gate: face detection, redaction, and the check of what was written."""
