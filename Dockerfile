@@ -1,8 +1,8 @@
 # The server with the model that is checked out in models/ (run `make repro` or `dvc pull` first):
 #   docker build --tag landmarks . && docker run --publish 8080:8080 --env LANDMARKS_API_KEY=... --read-only --tmpfs /tmp landmarks
 FROM python:3.11-slim AS packages
-COPY requirements.lock /
-RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --no-deps --requirement /requirements.lock
+COPY requirements-serve.lock /
+RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --no-deps --requirement /requirements-serve.lock
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --no-create-home landmarks
@@ -15,6 +15,6 @@ COPY models/plain.json models/plain.weights.h5 models/threshold.json models/
 USER 10001
 EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=3s --start-period=60s \
-    CMD ["/venv/bin/python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/v2/health/ready', timeout=2)"]
-# Exec form: SIGTERM reaches the server, which answers what is under way
+    CMD ["/venv/bin/python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/health/ready', timeout=2)"]
+# Exec form: SIGTERM reaches the server, which finishes the requests in progress
 CMD ["/venv/bin/python", "src/serve.py", "--host", "0.0.0.0"]

@@ -4,19 +4,27 @@ PYTHON ?= python3
 BASE ?= main
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup repro report serve test fast guard lint sweep plots compare pictures backbone lock clean
+.PHONY: help setup develop repro report serve test test-all fast guard lint seeds plots compare pictures profile backbone lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
 
-setup: .venv/ready  ## .venv with the pinned packages
+setup: .venv/run  ## .venv with the pinned packages of the pipeline
 
-.venv/ready: requirements.lock
+develop: .venv/dev  ## the same with those of the server, the tests and the linters
+
+.venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1): make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
-	@echo "Installing the pinned packages into .venv (about 2 minutes, once) ..."
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements.lock
+
+# one environment, of which each lock adds its part: all three pin the same versions
+.venv/run: LOCK = requirements.lock
+.venv/serve: LOCK = requirements-serve.lock
+.venv/dev: LOCK = requirements-dev.lock
+.venv/run .venv/serve .venv/dev: .venv/%: .venv/bin/python requirements.lock requirements-serve.lock requirements-dev.lock
+	@echo "Installing what $(LOCK) pins into .venv (up to 2 minutes, once) ..."
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $(LOCK)
 	@touch $@
 
 repro: setup  ## run what is out of date of the pipeline
@@ -26,25 +34,33 @@ report: setup  ## write the report, running what is out of date before it: plots
 	dvc repro report
 	@echo "Open $(CURDIR)/plots/report.html"
 
-serve: setup  ## answer over HTTP and on a page, http://127.0.0.1:8080; options: python src/serve.py --help
+serve: .venv/serve  ## answer over HTTP and on a page, http://127.0.0.1:8080; options: python src/serve.py --help
 	python src/serve.py
 
-test: lint  ## check style and types, then run all tests
-	pytest -n 2 --dist loadfile
+test: lint  ## check style and types, then run the tests (8 minutes)
+	pytest -n 2 -m "not nightly"
 
-fast: setup  ## run the tests that need neither DVC nor training
-	pytest -m "not slow"
+fast: develop  ## run the tests that need neither DVC nor training (90 seconds)
+	pytest -n 2 -m "not slow and not nightly"
 
-guard: setup  ## after make repro: is the data sound, do the models do what they claim
+test-all: lint  ## run all tests, whole pipelines repeated and ten times the examples: what CI does each night
+	pytest -n 2 --hypothesis-profile nightly
+
+guard: develop  ## after make repro: is the data sound, do the models do what they claim
 	pytest tests/guards
 
-lint: setup  ## check style and types
+lint: develop  ## check style, types and the direction of imports
 	ruff check .
 	ruff format --check .
 	mypy
+	mypy bench
+	PYTHONPATH=src lint-imports --no-cache
 
-sweep: setup  ## run the experiment with five seeds and three numbers of components (25 minutes): metrics/repeats.csv
-	python src/repeat.py metrics/repeats.csv docs/repeats.png --components 5 --components 20
+seeds: setup  ## run the experiment with five seeds and three numbers of components (25 minutes): metrics/seeds.csv
+	python src/seed_study.py metrics/seeds.csv docs/seeds.png --components 5 --components 20
+
+profile: setup  ## turn params.yaml into another experiment: make profile NAME=thesis (back: git checkout params.yaml)
+	@python src/apply_profile.py profiles/$(NAME).yaml
 
 plots: setup  ## draw the plots into dvc_plots/index.html
 	dvc plots show
@@ -59,10 +75,8 @@ pictures: setup  ## copy the plots that the README shows into docs/
 backbone: setup  ## train data/demo/backbone again (25 minutes; needed only when its recipe changes)
 	dvc repro data/demo/dvc.yaml
 
-lock: setup  ## resolve requirements.lock anew
-	python -m pip install --quiet --disable-pip-version-check uv
-	uv pip compile --quiet --universal --upgrade --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
-		--python-version 3.11 --group dev --output-file requirements.lock pyproject.toml
+lock: develop  ## resolve the three locks anew and write versions.yaml
+	.ci/lock
 
 clean:  ## remove what setup and the tools made, not the data
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dvc_plots

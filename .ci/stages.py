@@ -27,10 +27,12 @@ def lock_of(base: str) -> str:
 
 
 def facets(stage: dict[str, Any]) -> dict[str, Any]:
-    """What a stage is compared by. Its parameters stand in its command."""
+    """What a stage is compared by. Most parameters stand in its command; versions of libraries, and lists of models, do not."""
     deps = stage.get("deps", [])
     return {
         "command": " ".join(stage["cmd"].split()),
+        "parameters": {name: values for name, values in stage.get("params", {}).items() if name != "versions.yaml"},
+        "versions": stage.get("params", {}).get("versions.yaml"),
         "code": [dep for dep in deps if dep["path"].startswith("src/")],
         "inputs": [dep for dep in deps if not dep["path"].startswith("src/")],
         "outputs": stage.get("outs", []),

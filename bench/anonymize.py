@@ -187,7 +187,7 @@ def features(face: decoding.Picture) -> dict[str, NDArray[np.float64]]:
     from skimage.feature import hog, local_binary_pattern
 
     grey = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)
-    codes = local_binary_pattern(grey, 8, 1, "uniform")
+    codes = local_binary_pattern(grey, 8, 1, "uniform")  # type: ignore[no-untyped-call]  # scikit-image has no types
     cells = [codes[i : i + 16, j : j + 16] for i in range(0, SIDE, 16) for j in range(0, SIDE, 16)]
     texture = np.concatenate([np.histogram(cell, 10, (0, 10))[0] for cell in cells])
     level = (grey - grey.mean()) / (grey.std() + 1e-3)

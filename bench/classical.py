@@ -26,7 +26,9 @@ from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+import stage
 from landmarks.classical import classifiers, encodings, features_file, local_features
+from landmarks.classical.config import Encoding, EncodingConfig, Kind, PipelineConfig
 from landmarks.common import parallel
 from landmarks.images import decoding
 
@@ -57,7 +59,22 @@ def thesis_kaze(path: Path) -> NDArray[np.float32]:
     return row
 
 
-def ours(path: Path, settings: local_features.Settings) -> NDArray[Any]:
+def described_by(
+    detector: local_features.Detector, count: int, long_side: int, protocol: local_features.Protocol
+) -> local_features.FeatureSettings:
+    """Which descriptors."""
+    return local_features.FeatureSettings(detector=detector, count=count, long_side=long_side, protocol=protocol)
+
+
+def pipeline(detector: local_features.Detector, encoding: Encoding, classifier: Kind) -> PipelineConfig:
+    """A keypoint model with the encoding block of params.yaml."""
+    return PipelineConfig(
+        detector=detector, encoding=encoding, classifier=classifier, n=0, words=64, seed=0,
+        **vars(stage.block("encoding", EncodingConfig)),
+    )  # fmt: skip
+
+
+def ours(path: Path, settings: local_features.FeatureSettings) -> NDArray[Any]:
     """Descriptors of a photo, as the keypoints stage makes them."""
     return local_features.describe(decoding.read(path, settings.long_side), settings)[1]
 
@@ -76,10 +93,10 @@ def run(
     """Accuracy and seconds of both, and of KAZE alone."""
     paths, landmarks = material.listed(source, per_class)
     sets = {
-        "kaze": local_features.Settings("kaze", count, long_side, "joint"),
-        "upright_kaze": local_features.Settings("kaze", count, 320, "upright"),
-        "sift": local_features.Settings("sift", count, long_side, "joint"),
-        "upright": local_features.Settings("sift", count, long_side, "upright"),
+        "kaze": described_by("kaze", count, long_side, "joint"),
+        "upright_kaze": described_by("kaze", count, 320, "upright"),
+        "sift": described_by("sift", count, long_side, "joint"),
+        "upright": described_by("sift", count, long_side, "upright"),
     }
     seconds: dict[str, float] = defaultdict(float)
     rows: list[NDArray[np.float32]] = []
@@ -105,16 +122,16 @@ def run(
                 flush=True,
             )
     recipes = {
-        "KAZE, flat, naive Bayes": ("kaze", classifiers.Recipe("kaze", "flat", "bayes")),
-        "the same, linear SVM": ("kaze32", classifiers.Recipe("kaze", "flat", "svm")),
-        "32 KAZE, Fisher, naive Bayes": ("kaze32", classifiers.Recipe("kaze", "fisher", "bayes")),
-        "32 KAZE, Fisher, linear SVM": ("kaze32", classifiers.Recipe("kaze", "fisher", "svm")),
-        "all KAZE, Fisher, naive Bayes": ("kaze", classifiers.Recipe("kaze", "fisher", "bayes")),
-        "upright KAZE at 320 px, flat, naive Bayes": ("upright_kaze", classifiers.Recipe("kaze", "flat", "bayes")),
-        "SIFT, VLAD, linear SVM": ("sift", classifiers.Recipe("sift", "vlad", "svm")),
-        "upright SIFT, VLAD, linear SVM": ("upright", classifiers.Recipe("sift", "vlad", "svm")),
-        "all KAZE, Fisher, linear SVM": ("kaze", classifiers.Recipe("kaze", "fisher", "svm")),
-        "upright SIFT, Fisher, linear SVM": ("upright", classifiers.Recipe("sift", "fisher", "svm")),
+        "KAZE, flat, naive Bayes": ("kaze", pipeline("kaze", "flat", "bayes")),
+        "the same, linear SVM": ("kaze32", pipeline("kaze", "flat", "svm")),
+        "32 KAZE, Fisher, naive Bayes": ("kaze32", pipeline("kaze", "fisher", "bayes")),
+        "32 KAZE, Fisher, linear SVM": ("kaze32", pipeline("kaze", "fisher", "svm")),
+        "all KAZE, Fisher, naive Bayes": ("kaze", pipeline("kaze", "fisher", "bayes")),
+        "upright KAZE at 320 px, flat, naive Bayes": ("upright_kaze", pipeline("kaze", "flat", "bayes")),
+        "SIFT, VLAD, linear SVM": ("sift", pipeline("sift", "vlad", "svm")),
+        "upright SIFT, VLAD, linear SVM": ("upright", pipeline("sift", "vlad", "svm")),
+        "all KAZE, Fisher, linear SVM": ("kaze", pipeline("kaze", "fisher", "svm")),
+        "upright SIFT, Fisher, linear SVM": ("upright", pipeline("sift", "fisher", "svm")),
     }
     scores: dict[str, list[float]] = defaultdict(list)
     fitting: dict[str, float] = defaultdict(float)
@@ -156,9 +173,9 @@ def run(
 def components(source: Photos = None, per_class: PerClass = 80, rounds: int = 3, long_side: Side = 400) -> None:
     """One PCA and one naive Bayes a number of components, as in the thesis, beside one of each for all 38."""
     paths, landmarks = material.listed(source, per_class)
-    settings = local_features.Settings("kaze", 32, long_side, "joint")
+    settings = described_by("kaze", 32, long_side, "joint")
     values = features_file.objects(list(parallel.sound(parallel.each(partial(ours, settings=settings), paths, "kaze"))))
-    rows = encodings.Flat("kaze").transform(values)
+    rows = encodings.Flat("kaze", 32).transform(values)
     train = next(dealt(paths, landmarks, 1))
     parts = (rows[train], landmarks[train], rows[~train], landmarks[~train])
     numbers = list(range(10, 200, 5))

@@ -30,49 +30,31 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import t as student
 
+import stage
 from landmarks.classical import classifiers, features_file, local_features
+from landmarks.classical.config import EncodingConfig, PipelineConfig
 from landmarks.common import parallel
-from landmarks.deep import augmentation, backbones, classifier, export, image_cache, training
-from landmarks.deep.config import Recipe
+from landmarks.deep import backbones, classifier, export, image_cache, training
+from landmarks.deep.config import NetworkConfig, Recipe, TrainingConfig
 from landmarks.images import decoding
+from landmarks.images.preprocessing import Preprocessing
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Source = Annotated[Path | None, typer.Argument(help="CSV, folder, or nothing for the made world")]
 PerClass = Annotated[int, typer.Option(min=25, help="Photos a landmark, the first by id")]
 Module = Annotated[str, typer.Option(help="As cnn.module in params.yaml")]
 TEST, VALIDATION = 0.3, 0.14
-FROZEN = Recipe(
-    module="",
-    size=0,
-    low=0,
-    high=1,
-    crop=True,
-    kind="frozen",
-    augment=False,
-    views=8,
-    head=(),
-    dropout=0.2,
-    l2=1e-4,
-    epochs=40,
-    batch=32,
-    learning_rate=0.02,
-    cosine=True,
-    momentum=0.9,
-    label_smoothing=0.0,
-    restore_best=True,
-    patience=0,
-    tuned=0.2,
-    tuning_rate=0.0005,
-    tuning_epochs=10,
-    ranges=augmentation.Ranges(),
-    seed=0,
-)  # fmt: skip - the values of params.yaml
-RECIPES = {
-    "frozen": FROZEN,
-    "frozen, the thesis' views": replace(FROZEN, augment=True),
-    "frozen, milder views": replace(FROZEN, augment=True, ranges=augmentation.Ranges(10, 0.06, 0, 0.15, True)),
-    "two-phase": replace(FROZEN, kind="two-phase", label_smoothing=0.1, patience=3),
+RECIPES: dict[str, dict[str, Any]] = {  # what differs from params.yaml
+    "frozen": {},
+    "frozen, the thesis' views": {"augment": True},
+    "frozen, milder views": {"augment": True, "rotation": 10.0, "shift": 0.06, "shear": 0.0, "zoom": 0.15},
+    "two-phase": {"recipe": "two-phase", "label_smoothing": 0.1, "patience": 3},
 }
+
+
+def recipe(module: str, seed: int, augment: bool = False, **changed: Any) -> Recipe:
+    """The recipe of params.yaml on another backbone, with some values ``changed``."""
+    return Recipe(stage.block("cnn", TrainingConfig, module=module, **changed), NetworkConfig(augment), seed)
 
 
 def thesis(
@@ -92,7 +74,7 @@ def thesis(
         for part in ("train", "test")
     }  # fmt: skip
     model = keras.Sequential([
-        keras.layers.InputLayer((size, size, 3)), backbones.hub.KerasLayer(module, trainable=True), keras.layers.Dropout(0.2),
+        keras.layers.InputLayer((size, size, 3)), backbones.CUSTOM["KerasLayer"](module, trainable=True), keras.layers.Dropout(0.2),
         *(keras.layers.Dense(units, activation="relu") for units in (20000, 1000, 200)),
         keras.layers.Dense(rows["class"].nunique(), kernel_regularizer=keras.regularizers.l2(1e-4)),
     ])  # fmt: skip
@@ -114,20 +96,28 @@ def clocked(took: list[float]) -> Iterator[None]:
 
 
 @contextmanager
-def laid_out(source: Path | None, per_class: int) -> Iterator[tuple[list[Path], NDArray[np.str_], training.Photos]]:
+def laid_out(
+    source: Path | None, per_class: int
+) -> Iterator[tuple[list[Path], NDArray[np.str_], training.LabelledPhotos]]:
     """Paths and landmarks of the photos; while the block runs, they lie in one folder as stages find them, ``<id>.jpg``."""
     paths, landmarks = material.listed(source, per_class)
     labels, ids = sorted(set(landmarks.tolist())), [f"p{number:05}" for number in range(len(paths))]
     with tempfile.TemporaryDirectory() as folder:
         for photo, path in zip(ids, paths, strict=True):
             Path(folder, f"{photo}.jpg").symlink_to(path.resolve())
-        yield paths, landmarks, training.Photos(Path(folder), ids, np.searchsorted(labels, landmarks), labels)
+        yield paths, landmarks, training.LabelledPhotos(Path(folder), ids, np.searchsorted(labels, landmarks), labels)
 
 
-def some(everything: training.Photos, chosen: NDArray[np.bool_]) -> training.Photos:
+def taken(module: str) -> Preprocessing:
+    """The preprocessing of params.yaml at the size that the module states."""
+    preprocessing = recipe(module, 0).preprocessing
+    return replace(preprocessing, size=backbones.load(module, preprocessing, training=False).size)
+
+
+def some(everything: training.LabelledPhotos, chosen: NDArray[np.bool_]) -> training.LabelledPhotos:
     """Those of the photos that are ``chosen``."""
     ids = list(np.array(everything.ids)[chosen])
-    return replace(everything, ids=ids, numbers=everything.numbers[chosen])
+    return replace(everything, ids=ids, class_ids=everything.class_ids[chosen])
 
 
 def as_png(folder: Path, into: Path, photo: str) -> None:
@@ -135,7 +125,7 @@ def as_png(folder: Path, into: Path, photo: str) -> None:
     Image.open(folder / f"{photo}.jpg").convert("RGB").save(into / f"{photo}.png", compress_level=1)
 
 
-def described(settings: local_features.Settings, path: Path) -> NDArray[Any]:
+def described(settings: local_features.FeatureSettings, path: Path) -> NDArray[Any]:
     """What the keypoints stage makes of a photo."""
     return local_features.describe(decoding.read(path, settings.long_side), settings)[1]
 
@@ -149,13 +139,13 @@ def run(
     epochs: Annotated[int, typer.Option(min=0, help="Of the thesis' recipe; 0 leaves it out")] = 20,
 ) -> None:
     """Test accuracy, and seconds from photos on disk to a trained network, on the same splits."""
-    size = backbones.load(module, 0, (0, 1), training=False).size
+    preprocessing = taken(module)
     scores: dict[str, list[float]] = defaultdict(list)
     seconds: dict[str, list[float]] = defaultdict(list)
     held: dict[str, list[float]] = defaultdict(list)
-    settings = local_features.Settings("sift", 600, 400, "upright")
+    settings = local_features.FeatureSettings(detector="sift", count=600, long_side=400, protocol="upright")
     with laid_out(source, per_class) as (paths, landmarks, everything), tempfile.TemporaryDirectory() as place:
-        png, numbers = Path(place), everything.numbers
+        png, numbers = Path(place), everything.class_ids
         if epochs:
             list(parallel.sound(parallel.each(partial(as_png, everything.folder, png), everything.ids, "png")))
         found = features_file.objects(list(parallel.sound(parallel.each(partial(described, settings), paths, "sift"))))
@@ -163,7 +153,7 @@ def run(
             test, train, validation = (parts == name for name in ("test", "train", "validation"))
             learnt = ~test
             few = some(everything, learnt)
-            tested = image_cache.cached(everything.folder, some(everything, test).ids, size, FROZEN.crop)
+            tested = image_cache.preprocessed(everything.folder, some(everything, test).ids, preprocessing)
 
             def note(
                 name: str, shares: NDArray[Any], truth: NDArray[np.int64] = numbers[test], seed: int = seed
@@ -173,21 +163,23 @@ def run(
                 print(f"  seed {seed}: {name} {scores[name][-1]:.4f}{took}", flush=True)
 
             made: dict[str, NDArray[Any]] = {}
-            for name, recipe in RECIPES.items():
+            for name, changed in RECIPES.items():
                 tf.keras.backend.clear_session()
-                asked = replace(recipe, module=module, size=size, seed=seed)
+                asked = recipe(module, seed, **changed)
                 with memory.peak(held["ours"]), clocked(seconds[name]):
                     network, history, _ = training.fit(asked, few, train[learnt], validation[learnt])
                 made[name] = network.probabilities(tested)
                 note(name, made[name])
-                if recipe.kind == "two-phase":
+                if name == "two-phase":
                     lost = {phase: rows["validation_loss"] for phase, rows in history.groupby("phase")}
                     print(f"    validation loss, head {lost['head'].min():.4f}, then "
                           f"{', '.join(f'{loss:.4f}' for loss in lost['trunk'])}")  # fmt: skip
             with memory.peak(held["ours"]), clocked(seconds["Fisher"]):
-                fisher = classifiers.fit(
-                    classifiers.Recipe("sift", "fisher", "svm", seed=seed), found[train], landmarks[train]
-                )
+                config = PipelineConfig(
+                    detector="sift", encoding="fisher", classifier="svm", n=0, words=64, seed=seed,
+                    **vars(stage.block("encoding", EncodingConfig)),
+                )  # fmt: skip
+                fisher = classifiers.fit(config, found[train], landmarks[train])
                 classifiers.calibrate(fisher, found[validation], landmarks[validation])
             shares = classifiers.probabilities(fisher, found[test])
             note("Fisher", shares)
@@ -204,7 +196,7 @@ def run(
                 tf.keras.backend.clear_session()
                 by_epoch = []
                 with memory.peak(held["thesis"]), clocked(seconds[name]):
-                    for score in thesis(module, size, png, rows, epochs, augment, seed):
+                    for score in thesis(module, preprocessing.size, png, rows, epochs, augment, seed):
                         by_epoch.append(score)
                         print(f"    {name}, epoch {len(by_epoch)}: {score:.4f}", flush=True)
                 scores[name].append(by_epoch[-1])
@@ -235,17 +227,15 @@ def trunk(
 ) -> None:
     """Photos a second: from files, as the cnn stage does, and the module alone on batches that are decoded already."""
     with laid_out(source, per_class) as (_, _, everything):
-        loaded = backbones.load(module, 0, (0, 1), training=False)
-        recipe = replace(FROZEN, module=module, size=loaded.size)
-        ids = everything.ids
-        bare = classifier.scaled(image_cache.cached(everything.folder, ids, loaded.size, True))
-        network = backbones.Trunk(loaded, 0, statistics=False)
-        alone = training.Team(tf.distribute.get_strategy())
+        preprocessing, ids = taken(module), everything.ids
+        frozen = recipe(module, 0, size=preprocessing.size)
+        bare = classifier.scaled(image_cache.preprocessed(everything.folder, ids, preprocessing))
+        network = backbones.BackboneLayer(classifier.load_backbone(frozen), 0, statistics=False)
         none = np.zeros(len(ids), bool)
         took: dict[str, list[float]] = defaultdict(list)
         for _ in range(rounds):
             with clocked(took["files to vectors"]):
-                ours = training.vectors(network, everything, recipe, none, alone)[0]
+                ours = training.vectors(network, everything, frozen, none)[0]
             with clocked(took["module alone"]):
                 theirs = np.concatenate([network(bare[at : at + 32]) for at in range(0, len(bare), 32)])
             print(f"  {took['files to vectors'][-1]:.2f} s, {took['module alone'][-1]:.2f} s", flush=True)
@@ -267,13 +257,15 @@ def forms(
     """The forms of the export stage, on the test photos: how big, what is lost, how fast, photo by photo on one thread."""
     found: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
     with laid_out(source, per_class) as (paths, landmarks, everything), tempfile.TemporaryDirectory() as place:
-        numbers = everything.numbers
+        numbers = everything.class_ids
         for seed, parts in enumerate(material.dealt(paths, landmarks, seeds, TEST, VALIDATION)):
             test, train, validation = (parts == name for name in ("test", "train", "validation"))
-            learnt, recipe = ~test, replace(FROZEN, module=module, seed=seed)
-            network, _, _ = training.fit(recipe, some(everything, learnt), train[learnt], validation[learnt])
+            learnt = ~test
+            network, _, _ = training.fit(
+                recipe(module, seed), some(everything, learnt), train[learnt], validation[learnt]
+            )
             shown, taught = (
-                image_cache.cached(everything.folder, some(everything, of).ids, network.recipe.size, True)
+                image_cache.preprocessed(everything.folder, some(everything, of).ids, network.preprocessing)
                 for of in (test, train)
             )
             files = [path.read_bytes() for path, of in zip(paths, test, strict=True) if of]

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -126,15 +127,18 @@ def ours(urls: Path, folder: Path, side: int, threads: int) -> None:
     import cv2
     import pandas as pd
 
-    from landmarks.download import fetcher
+    import stage
+    from landmarks.common.result_cache import ResultCache
+    from landmarks.download import collection, fetcher
 
     cv2.setNumThreads(1)
     table = pd.read_csv(urls, dtype=str)
     sample = pd.DataFrame({"id": table.index.astype(str), "url": table["url"], "landmark_id": "1", "reserve": "0"})
     os.environ[fetcher.CONNECTIONS] = str(threads)
-    settings = fetcher.Settings(loopback=True, per_host=threads, long_side=side)
-    collection, begin = fetcher.Collection(sample), time.perf_counter()
-    collection.collect(folder / "images", folder / "journal", [], settings)
+    settings = stage.block("download", fetcher.FetchSettings, loopback=True, per_host=threads, long_side=side)
+    begin = time.perf_counter()
+    with ResultCache(folder / "cache.sqlite") as cache:
+        collection.Collection(sample=sample, folder=folder / "images", settings=settings, cache=cache).collect()
     print(json.dumps({"seconds": time.perf_counter() - begin}))
 
 
@@ -204,7 +208,9 @@ def run(
 
             for side in (0, 256):
                 write([f"photo/{n}.jpg" for n in range(400)])
-                speeds = _interleaved(names, rounds, lambda name, s=side: client(name, peer, urls, s, threads, out))
+                speeds = _interleaved(
+                    names, rounds, partial(client, peer=peer, urls=urls, side=side, threads=threads, out=out)
+                )
                 print(f"400 healthy photos, {f'at {side} px' if side else 'as they come'}:")
                 for name in names:
                     ratio = statistics.median(a / b for a, b in zip(speeds["ours"], speeds[name], strict=True))

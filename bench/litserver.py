@@ -1,4 +1,7 @@
-"""The same model behind LitServe, for bench/serve.py: python bench/litserver.py MODEL PORT BATCH, in an environment that has both."""
+"""The same model behind LitServe, for bench/serve.py: python bench/litserver.py MODEL PORT BATCH.
+
+The environment needs litserve and all of requirements.lock.
+"""
 
 import binascii
 import sys
@@ -14,28 +17,28 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 
-class Landmarks(litserve.LitAPI):
-    """The row form of one photo: our decoding, our network."""
+class Landmarks(litserve.LitAPI):  # type: ignore[misc]  # litserve is not installed where this is checked
+    """TensorFlow Serving's row format with one photo; this project's decoding and network."""
 
     def setup(self, device: str) -> None:
         """Load the model, as src/serve.py does."""
         from landmarks.serving import predictor
 
         cv2.setNumThreads(1)
-        self.predictor = predictor.load(Path(sys.argv[1]), None, threads=1)  # as ours
+        self.predictor = predictor.load(Path(sys.argv[1]), lock=None, threads=1)
 
     def decode_request(self, request: dict[str, Any]) -> NDArray[np.uint8]:
-        """A photo as the network sees it."""
-        return self.predictor.square(binascii.a2b_base64(request["instances"][0]["b64"]))
+        """A photo as the network takes it."""
+        return self.predictor.preprocess(binascii.a2b_base64(request["instances"][0]["b64"]))
 
-    def predict(self, squares: Any) -> Any:
-        """Probabilities: of one photo, or of a batch of them."""
-        return self.predictor.run(squares if squares.ndim == 4 else squares[None])[1]
+    def predict(self, pictures: Any) -> Any:
+        """Probabilities for one photo, or for a batch of them."""
+        return self.predictor.forward(pictures if pictures.ndim == 4 else pictures[None])[1]
 
-    def encode_response(self, shares: NDArray[np.float32]) -> dict[str, Any]:
-        """The answer."""
-        said = self.predictor.answer(shares.reshape(-1), 3)
-        return {"predictions": [{"label": said.label, "confidence": said.confidence}]}
+    def encode_response(self, probabilities: NDArray[np.float32]) -> dict[str, Any]:
+        """Label and confidence, in TensorFlow Serving's format."""
+        prediction = self.predictor.to_prediction(probabilities.reshape(-1), 3)
+        return {"predictions": [{"label": prediction.label, "confidence": prediction.confidence}]}
 
 
 if __name__ == "__main__":

@@ -41,7 +41,11 @@ def dealt(
     hashes = list(parallel.sound(parallel.each(hashed, paths, "near-duplicates")))
     groups = splitting.near_duplicates(np.array(hashes), DUPLICATE_BITS)
     for seed in range(seeds):
-        yield np.array(splitting.split([path.name for path in paths], list(landmarks), groups, test, validation, seed))
+        yield np.array(
+            splitting.split(
+                [path.name for path in paths], list(landmarks), groups, test=test, validation=validation, seed=seed
+            )
+        )
 
 
 def hashed(path: Path) -> NDArray[np.bool_]:

@@ -1,9 +1,10 @@
-"""The server, measured: what HTTP adds to the bare model, photos a second beside LitServe, memory, seconds to ready.
+"""Benchmark of the server: latency beside that of the bare model, throughput beside LitServe's, memory, time to ready.
 
 python bench/serve.py [PHOTO] [--litserve PYTHON]   after `make repro`
 
-PHOTO: a JPEG; else the photo of the made world whose size is nearest to 170 KB. PYTHON: of an environment with litserve and all
-of requirements.lock; without it, only ours is measured. Rounds are interleaved, so that what else the machine does meets all.
+PHOTO: a JPEG; if none is given, the photo of the synthetic demo dataset whose size is nearest to 170 KB. PYTHON: that of an
+environment with litserve and all of requirements.lock; without it, LitServe is left out. Rounds are interleaved, so that other
+load on the machine affects all servers alike.
 """
 
 import base64
@@ -28,18 +29,18 @@ import requests
 import typer
 from material import ROOT
 
-PATHS = {"ours": "/v1/models/landmarks:predict"}  # LitServe's own is /predict
+PATHS = {"ours": "/v1/models/landmarks:predict"}
 KILOBYTES = 170
 
 
 class Client:
-    """A kept-alive connection that sends the same photo."""
+    """A keep-alive connection that sends the same photo."""
 
     def __init__(self, port: int, path: str, body: bytes) -> None:
         self.connection, self.path, self.body = http.client.HTTPConnection("127.0.0.1", port, timeout=60), path, body
 
-    def ask(self) -> float:
-        """The confidence of the answer."""
+    def predict(self) -> float:
+        """The confidence in the response."""
         self.connection.request("POST", self.path, self.body, {"Content-Type": "application/json"})
         reply = self.connection.getresponse()
         content = reply.read()
@@ -49,15 +50,15 @@ class Client:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """A free port."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
 
 
 @contextlib.contextmanager
 def running(command: list[str], port: int, ready: str) -> Iterator[tuple[int, float]]:
-    """A server's process id and its seconds to ready: until ``ready`` answers 200."""
+    """Start a server; its process id, and the seconds until its path ``ready`` answered 200."""
     begin = time.monotonic()
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -86,14 +87,14 @@ def seconds_of(function: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def a_second(port: int, path: str, body: bytes, clients: int, seconds: float) -> float:
-    """Photos a second that ``clients`` at once are answered."""
+def throughput(port: int, path: str, body: bytes, clients: int, seconds: float) -> float:
+    """Photos a second with ``clients`` at once."""
     end = time.perf_counter() + seconds
 
     def work(_: int) -> int:
         client, count = Client(port, path, body), 0
         while time.perf_counter() < end:
-            client.ask()
+            client.predict()
             count += 1
         return count
 
@@ -103,9 +104,8 @@ def a_second(port: int, path: str, body: bytes, clients: int, seconds: float) ->
 
 
 def explain(port: int, content: bytes) -> None:
-    """Ask once where the network looks in a photo, and for similar ones."""
-    answer = requests.post(f"http://127.0.0.1:{port}/v1/explain", files={"photo": content}, timeout=60)
-    answer.raise_for_status()
+    """Request one explanation: occlusion map and similar photos."""
+    requests.post(f"http://127.0.0.1:{port}/v1/explain", files={"photo": content}, timeout=60).raise_for_status()
 
 
 def resident(process: int) -> float:
@@ -130,7 +130,7 @@ def main(
     ports = {"ours": free_port()}
     ours = [sys.executable, "src/serve.py", "--model", str(model), "--unchecked", "--port", str(ports["ours"])]
     with contextlib.ExitStack() as stack:
-        process, ready = stack.enter_context(running(ours, ports["ours"], "/v2/health/ready"))
+        process, ready = stack.enter_context(running(ours, ports["ours"], "/health/ready"))
         at_ready = resident(process)
         for batch in (1, 8) if litserve else ():
             name = f"LitServe, batches of {batch}"
@@ -138,15 +138,17 @@ def main(
             command = [str(litserve), "bench/litserver.py", str(model), str(ports[name]), str(batch)]
             stack.enter_context(running(command, ports[name], "/health"))
         print(f"{photo.name}, {len(content) / 1000:.0f} KB; ours ready in {ready:.1f} s, then {at_ready:.2f} GB")
-        explain(ports["ours"], content)  # waits for the training photos: else reading them would be measured, too
+        explain(
+            ports["ours"], content
+        )  # waits until the index of training photos is built: the rest is measured without that work
         latencies(model, content, ports, body, calls)
         print(f"ours, after that: {resident(process):.2f} GB resident, {memory.held(process):.2f} GB proportional")
-        found = defaultdict(list)
+        rates = defaultdict(list)
         for _ in range(rounds):
             for name, port in ports.items():
-                found[name].append(a_second(port, PATHS[name], body, 8, seconds))
-        for name, values in found.items():
-            ratio = np.array(found["ours"]) / values
+                rates[name].append(throughput(port, PATHS[name], body, 8, seconds))
+        for name, values in rates.items():
+            ratio = np.array(rates["ours"]) / values
             print(
                 f"{name:24}{np.median(values):8.1f} photos/s at 8; ours is {np.median(ratio):.2f} of it [{ratio.min():.2f}, {ratio.max():.2f}]"
             )
@@ -154,30 +156,30 @@ def main(
 
 
 def latencies(model: Path, content: bytes, ports: dict[str, int], body: bytes, calls: int) -> None:
-    """Medians of one photo at a time: the bare model in this process, then each server, call by call in turn."""
+    """Print medians for one photo at a time: of the bare model in this process and of each server, in turn."""
     from landmarks.deep import classifier
     from landmarks.serving import predictor
 
-    loaded = predictor.load(ROOT / model, None, threads=1)  # as the server: with two a call takes no less
+    loaded = predictor.load(ROOT / model, lock=None, threads=1)  # as the server; two threads are no faster per call
     bare = classifier.load(ROOT / model)
-    square = loaded.square(content)
-    asked: dict[str, Callable[[], object]] = {
-        "bare model call": lambda: bare.probabilities(square[None]),
-        "the same, compiled": lambda: loaded.run(square[None]),
-        "decoding": lambda: loaded.square(content),
-        "decoding and bare call": lambda: bare.probabilities(loaded.square(content)[None]),
-        **{name: Client(port, PATHS[name], body).ask for name, port in ports.items()},
+    picture = loaded.preprocess(content)
+    functions: dict[str, Callable[[], object]] = {
+        "bare model call": lambda: bare.probabilities(picture[None]),
+        "the same, compiled": lambda: loaded.forward(picture[None]),
+        "decoding": lambda: loaded.preprocess(content),
+        "decoding and bare call": lambda: bare.probabilities(loaded.preprocess(content)[None]),
+        **{name: Client(port, PATHS[name], body).predict for name, port in ports.items()},
     }
-    taken = defaultdict(list)
+    milliseconds = defaultdict(list)
     for call in range(calls + 20):
-        for name, function in asked.items():
-            took = seconds_of(function)
-            if call >= 20:  # the first ones find caches empty
-                taken[name].append(1000 * took)
-    for name, values in taken.items():
+        for name, function in functions.items():
+            duration = seconds_of(function)
+            if call >= 20:  # warm-up
+                milliseconds[name].append(1000 * duration)
+    for name, values in milliseconds.items():
         low, middle, high = np.percentile(values, [5, 50, 95])
-        ratio = middle / np.median(taken["bare model call"])
-        whole = middle / np.median(taken["decoding and bare call"])
+        ratio = middle / np.median(milliseconds["bare model call"])
+        whole = middle / np.median(milliseconds["decoding and bare call"])
         print(
             f"{name:24}{middle:8.2f} ms [{low:.2f}, {high:.2f}]  {ratio:.2f} of the bare call, {whole:.2f} of decoding and bare call"
         )

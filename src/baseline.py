@@ -1,41 +1,47 @@
-"""The classical models: the thesis', and what the same idea reaches."""
+"""Keypoint models: the thesis' own, and what better encodings reach."""
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 import stage
-from landmarks.classical import classifiers, encodings, features_file, saved_models
+from landmarks.classical import classifiers, features_file, saved_models
+from landmarks.classical.config import EncodingConfig, ModelConfig, PipelineConfig
+from landmarks.common.errors import InputError
 from landmarks.dataset import tables
 
 
 def main(
-    described: Annotated[Path, typer.Argument(help="File of the keypoints stage")],
-    split: Annotated[Path, typer.Argument(help="CSV of the split stage")],
-    model: Annotated[Path, typer.Argument(help="File to write: a scikit-learn Pipeline, read by landmarks.models")],
-    predictions: Annotated[
-        Path, typer.Argument(help="CSV to write: id, actual, predicted, confidence, for every photo")
-    ],
-    encoding: Annotated[encodings.Encoding, typer.Option(help="How descriptors become one vector")] = "flat",
-    kind: Annotated[classifiers.Kind, typer.Option(help="Classifier")] = "bayes",
-    n: Annotated[int, typer.Option(min=0, help="Principal components of the vector; 0 leaves it as it is")] = 0,
-    keypoints: stage.Keypoints = 32,
-    words: stage.Words = 64,
-    components: stage.Components = 64,
-    sample: stage.Sample = 60_000,
-    seed: Annotated[int, typer.Option(min=0, help="Draws the sample, starts the vocabulary, breaks a tree's ties")] = 0,
+    folder: Annotated[Path, "Folder of the keypoints stage, <features>.arrow"],
+    split: Annotated[Path, "CSV of the split stage"],
+    file: Annotated[Path, "File to write: a scikit-learn Pipeline, read by classical.saved_models"],
+    predictions: Annotated[Path, "CSV to write: id, actual, predicted, confidence, for every photo"],
+    encoding: EncodingConfig,
+    model: ModelConfig,
+    seed: stage.Seed,
 ) -> None:
-    """Fit a classical model on the training photos, calibrate it on those for validation and predict all."""
-    found = features_file.read(described)
-    parts = tables.read_split(split, found.ids, found.landmarks)["split"]
+    """Fit a keypoint model on the training photos, calibrate it on those for validation and predict all."""
+    features = features_file.read(folder / f"{model.features}.arrow")
+    parts = tables.read_split(split, features.ids, features.landmarks)["split"]
     train, validation = ((parts == name).to_numpy() for name in ("train", "validation"))
-    recipe = classifiers.Recipe(found.settings.detector, encoding, kind, n, keypoints, words, components, sample, seed)
-    fitted = classifiers.fit(recipe, found.values[train], found.landmarks[train])
-    classifiers.calibrate(fitted, found.values[validation], found.landmarks[validation])
-    saved_models.save(model, fitted, found.settings)
-    probabilities = classifiers.probabilities(fitted, found.values)
-    tables.write_predictions(predictions, found.ids, found.landmarks, fitted.classes_, probabilities)
+    config = PipelineConfig(
+        detector=features.settings.detector, encoding=model.encoding, classifier=model.classifier,
+        n=_components(model.pca), words=model.words, seed=seed, **vars(encoding),
+    )  # fmt: skip
+    fitted = classifiers.fit(config, features.values[train], features.landmarks[train])
+    classifiers.calibrate(fitted, features.values[validation], features.landmarks[validation])
+    saved_models.save(file, fitted, features.settings)
+    probabilities = classifiers.probabilities(fitted, features.values)
+    tables.write_predictions(predictions, features.ids, features.landmarks, fitted.classes_, probabilities)
+
+
+def _components(name: str) -> int:
+    """A number of principal components, or the one that params.yaml keeps under ``pca`` by that name."""
+    if name.isdecimal():
+        return int(name)
+    known = stage.params()["pca"]
+    if name not in known:
+        raise InputError(f"--pca {name}: params.yaml has pca.{', pca.'.join(known)}")
+    return int(known[name])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Tell what the model and its data are."""
+"""Write the model card and the dataset card."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,11 +11,22 @@ import typer
 import stage
 from landmarks.common.errors import InputError
 from landmarks.common.files import read_json, whole
+from landmarks.common.knobs import Knob
 from landmarks.dataset import catalogues, tables
-from landmarks.reporting import cards
+from landmarks.reporting import cards as card_files
+from landmarks.reporting.inputs import recipe
 
-MADE = "demo://"  # photos that nobody took
+DEMO = "demo://"  # addresses of synthetic photos
 AUTHOR, LICENSE = "made by the code of this repository", "none: no third party has rights in it"
+
+
+@dataclass(frozen=True)
+class CardsConfig:
+    """The block ``cards`` of params.yaml."""
+
+    attribution: Annotated[
+        str, Knob("CSV of id, url, author, license, title: path or http(s) URL; the .yaml of a demo dataset has none")
+    ]
 
 
 def main(
@@ -29,15 +41,10 @@ def main(
     ],
     model_card: Annotated[Path, typer.Argument(help="Markdown to write")],
     dataset_card: Annotated[Path, typer.Argument(help="Markdown to write")],
-    attribution: Annotated[
-        str,
-        typer.Option(
-            help="CSV file or http(s) URL with the columns id, url, author, license, title; a world .yaml: none"
-        ),
-    ] = "",
-    title: Annotated[str, typer.Option(help="What the photos are of")] = "",
+    cards: CardsConfig,
+    report: stage.TitleConfig,
 ) -> None:
-    """Write the model card and the data set card, every number from the results; and who took which photo.
+    """Write the model card and the dataset card, every number from the results; and a table of who took which photo.
 
     Photos of Google Landmarks are under Creative Commons licences that ask for author and licence to be named: give its
     train_attribution.csv. Photos without a row there are counted in the card, and the first is named.
@@ -45,38 +52,37 @@ def main(
     parts = tables.read_split(split)
     used = [*parts.index, *tables.read(unknown, ["id"])["id"]]
     urls = tables.read(sample, ["id", "url"]).set_index("id")["url"]
-    if strangers := set(used).difference(urls.index):
-        raise InputError(f"{sample}: lacks the photo {min(strangers)!r} of the split; run: dvc repro")
-    credits = _credits(attribution, urls[used])
+    if unknown_ids := set(used).difference(urls.index):
+        raise InputError(f"{sample}: lacks the photo {min(unknown_ids)!r} of the split; run: dvc repro")
+    credits = _credits(cards.attribution, urls[used])
     missing = [photo for photo in used if photo not in credits.index]
     if missing:
-        print(
-            f"cards: {len(missing)} of {len(used)} photos have no attribution, the first {missing[0]}", file=sys.stderr
-        )
+        count = f"{len(missing)} of {len(used)}"
+        print(f"cards: {count} photos have no attribution, the first {missing[0]}", file=sys.stderr)
     tables.write(table, credits.sort_index().reset_index())
     scores = read_json(results, "evaluate")
     trained = read_json(model, "cnn")
     values: dict[str, Any] = {
-        **scores, "title": title, "labels": trained["labels"], "recipe": trained["recipe"],
+        **scores, "title": report.title, "labels": trained["labels"], "recipe": recipe(model),
         "temperature": trained["temperature"], "audit": read_json(audit, "anonymize"), "used": len(used),
-        "missing": missing, "made": bool(urls[used].str.startswith(MADE).all()), "network": model.stem,
+        "missing": missing, "demo": bool(urls[used].str.startswith(DEMO).all()), "network": model.stem,
         "licenses": sorted(credits["license"].value_counts().items(), key=lambda row: (-row[1], row[0])),
-        "size": cards.size_category(len(used)), "table": str(table),
+        "size": card_files.size_category(len(used)), "table": str(table),
     }  # fmt: skip
     for card in (model_card, dataset_card):
         with whole(card) as partial:
-            partial.write_text(cards.render(card.name, values))
+            partial.write_text(card_files.render(card.name, values))
 
 
 def _credits(source: str, urls: "pd.Series[str]") -> pd.DataFrame:
-    """Url, author, licence and title by id: from the table, or our own where the photo was made."""
-    made = urls[urls.str.startswith(MADE)]
-    own = pd.DataFrame({"url": made, "author": AUTHOR, "license": LICENSE, "title": ""}, index=made.index)
+    """Url, author, licence and title by id: from the table, or our own where the photo is synthetic."""
+    demo = urls[urls.str.startswith(DEMO)]
+    own = pd.DataFrame({"url": demo, "author": AUTHOR, "license": LICENSE, "title": ""}, index=demo.index)
     if not source or source.endswith((".yaml", ".yml")):
         return own
     try:
         with catalogues.local(source) as path:
-            given = cards.attributions(path, urls.index)
+            given = card_files.attributions(path, urls.index)
     except InputError as error:
         raise InputError(str(error).replace("catalogue.source", "cards.attribution")) from None
     return pd.concat([given, own.drop(given.index, errors="ignore")]).rename_axis("id")

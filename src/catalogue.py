@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import pyarrow as pa
-import typer
 
 import stage
 from landmarks.common.files import write_json
@@ -13,11 +12,9 @@ from landmarks.dataset import catalogues
 
 
 def main(
-    source: Annotated[
-        str, typer.Argument(help="CSV file or http(s) URL with the columns id, url, landmark_id; or a world .yaml")
-    ],
-    table: Annotated[Path, typer.Argument(help="CSV to write")],
-    counts: Annotated[Path, typer.Argument(help="JSON to write: how many rows")],
+    source: Annotated[str, "CSV file or http(s) URL with the columns id, url, landmark_id; or a world .yaml"],
+    table: Annotated[Path, "CSV to write"],
+    counts: Annotated[Path, "JSON to write: how many rows"],
 ) -> None:
     """Check a catalogue (columns there, ids unique and fit to name a file) and keep its three columns."""
     if source.endswith((".yaml", ".yml")):

@@ -4,7 +4,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from pyarrow import RecordBatch, Table
 from pyarrow.parquet import ParquetWriter
 
@@ -17,9 +16,9 @@ ROWS = 500_000  # of a row group
 
 
 def main(
-    catalogue: Annotated[Path, typer.Argument(help="CSV with the columns id, url, landmark_id")],
-    table: Annotated[Path, typer.Argument(help="Parquet file to write")],
-    counts: Annotated[Path, typer.Argument(help="JSON to write: rows, nulls by column, landmarks")],
+    catalogue: Annotated[Path, "CSV with the columns id, url, landmark_id"],
+    table: Annotated[Path, "Parquet file to write"],
+    counts: Annotated[Path, "JSON to write: rows, nulls by column, landmarks"],
 ) -> None:
     """Drop every row with a null in any column: empty, NaN, or the string None that the Kaggle file of 2018 writes."""
     found: Counter[str] = Counter()

@@ -10,94 +10,72 @@ import pandas as pd
 import typer
 
 import stage
+from landmarks.common import result_cache
 from landmarks.common.errors import InputError
-from landmarks.common.files import entries, write_json
+from landmarks.common.files import write_json
+from landmarks.common.status import Status
 from landmarks.dataset import schema, tables
-from landmarks.download import fetcher, politeness, storage
+from landmarks.demo import world
+from landmarks.download import collection, fetcher, politeness, storage
 
-COLUMNS = [field.name for field in dataclasses.fields(fetcher.Answer)]
-TYPES = {name: type(getattr(fetcher.Answer("", "", ""), name)) for name in COLUMNS}
-SETTINGS = fetcher.Settings()
-SCHEMES, NONE = list(SETTINGS.schemes), list[str]()  # defaults of lists
+EMPTY = dataclasses.asdict(fetcher.Answer(id="", landmark_id="", status=Status.OK))
+TYPES = {name: str if name == "status" else type(value) for name, value in EMPTY.items()}
+DEMO = world.SCHEME.removesuffix("://")
 
 
 def main(
-    sample: Annotated[Path, typer.Argument(help="CSV of the sample stage: id, url, landmark_id, reserve")],
-    images: Annotated[Path, typer.Argument(help="Folder of photos; those already there and still wanted are kept")],
-    table: Annotated[Path, typer.Argument(help="CSV to write: what became of each URL")],
-    photos: Annotated[Path, typer.Argument(help="CSV to write: id, landmark_id and sha256 of each photo")],
-    counts: Annotated[Path, typer.Argument(help="JSON to write: photos by status, replaced, missing, link rot")],
-    contact: Annotated[
-        str, typer.Option(help="A mail address or page of yours, shown to hosts; Wikimedia asks for it")
-    ] = "",
-    schemes: Annotated[
-        list[str], typer.Option(help="Schemes that may be asked; besides these: file, s3, gs, abfs")
-    ] = SCHEMES,
-    loopback: Annotated[bool, typer.Option(help="Ask this machine's own addresses too")] = SETTINGS.loopback,
-    robots: Annotated[bool, typer.Option(help="Obey robots.txt")] = SETTINGS.robots,
-    per_host: Annotated[int, typer.Option(min=1, help="Requests to one host at a time")] = SETTINGS.per_host,
-    kilobytes_per_second: Annotated[
-        float, typer.Option(min=0, help="What one host may send, on average; 0: no bound")
-    ] = SETTINGS.kilobytes_per_second,
-    attempts: Annotated[
-        int, typer.Option(min=1, help="Requests a photo while a host is busy or unreachable")
-    ] = SETTINGS.attempts,
-    seconds: Annotated[
-        float, typer.Option(min=0.1, help="Longest time that answers to an attempt take")
-    ] = SETTINGS.seconds,
-    redirects: Annotated[int, typer.Option(min=0, help="Redirects followed")] = SETTINGS.redirects,
-    megabytes: Annotated[float, typer.Option(min=0.001, help="Largest answer accepted")] = SETTINGS.megabytes,
-    megapixels: Annotated[float, typer.Option(min=0.001, max=80, help="Largest photo accepted")] = SETTINGS.megapixels,
-    long_side: Annotated[int, typer.Option(min=0, help="Cap on a photo's longer side, pixels; 0: as it comes")] = 0,
-    thumbnail: Annotated[
-        int, typer.Option(min=0, help="Width, pixels, asked where a host makes thumbnails (Wikimedia); 0: the original")
-    ] = SETTINGS.thumbnail,
-    archives: Annotated[
-        list[str], typer.Option(help="Where expired photos are looked for: addresses with {url} in them")
-    ] = NONE,
-    tars: Annotated[list[str], typer.Option(help="TAR archives with <id>.jpg in them, read before any URL")] = NONE,
+    sample: Annotated[Path, "CSV of the sample stage: id, url, landmark_id, reserve"],
+    images: Annotated[Path, "Folder of photos; those that are there and still wanted are kept"],
+    table: Annotated[Path, "CSV to write: what became of each URL"],
+    photos: Annotated[Path, "CSV to write: id, landmark_id and sha256 of each photo"],
+    counts: Annotated[Path, "JSON to write: photos by status, replaced, missing, link rot"],
+    download: fetcher.FetchSettings,
 ) -> None:
-    """Fetch the sample; each expired photo is replaced by the next of its landmark's reserve while that lasts.
+    """Fetch the sample; each expired photo is replaced by the next of its landmark's reserve while there is one.
 
-    Interrupted or killed, it goes on where it stopped. LANDMARKS_CONNECTIONS sets how many URLs are asked at once (16);
-    with LANDMARKS_RETRY=1 photos that failed in an earlier run are asked for again.
+    If it is interrupted or killed, the next run resumes. LANDMARKS_CONNECTIONS sets how many requests are open at once
+    (16); with LANDMARKS_RETRY=1 photos that failed in an earlier run are asked for again.
     """
-    rows = tables.read(sample, fetcher.SAMPLE)
+    rows = tables.read(sample, collection.COLUMNS)
     tables.check_ids(sample, rows)
-    settings = fetcher.Settings(
-        contact, tuple(schemes), loopback, robots, per_host, kilobytes_per_second, attempts, seconds, redirects,
-        megabytes, megapixels, long_side, thumbnail, tuple(archives), tuple(tars),
-    )  # fmt: skip
-    _check(settings, rows)
-    journal = table.with_name(f".{table.stem}.journal")
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    collection = fetcher.Collection(rows)
-    try:
-        collection.collect(images, journal, _earlier(table), settings)
-        collection.prune(images)
-    except KeyboardInterrupt:
-        answers = collection.so_far()
-        _write(table, answers)
-        fine = sum(answer.status == "ok" for answer in answers)
-        print(f"download: interrupted with {fine} photos there; the same command goes on from here", file=sys.stderr)
-        raise typer.Exit(130) from None
-    except OSError as error:
-        raise InputError(f"{images}: {error}; what is fetched is kept: mend that and run the same command") from None
-    answers = collection.result()
-    _require_photos(answers, sorted(set(rows["landmark_id"]), key=schema.natural), journal)
+    _check(download, rows)
+    with result_cache.ResultCache(result_cache.path_for(table)) as cache:
+        known = _earlier(table)
+        wanted = collection.Collection(sample=rows, folder=images, settings=download, cache=cache, earlier=known)
+        _collect(wanted, table)
+        answers = wanted.result()
+        missing = _landmark_without_photo(answers, sorted(set(rows["landmark_id"]), key=schema.natural))
+        wanted.prune_cache(failures=not missing)  # a run without a result: its failures are asked again
+    if missing:
+        raise InputError(missing)
     _write(table, answers)
-    fine_ones = [(a.id, a.landmark_id, a.sha256) for a in answers if a.status == "ok"]
-    tables.write(photos, pd.DataFrame(fine_ones, columns=["id", "landmark_id", "sha256"]))
+    fetched = [(a.id, a.landmark_id, a.sha256) for a in answers if a.status == Status.OK]
+    tables.write(photos, pd.DataFrame(fetched, columns=["id", "landmark_id", "sha256"]))
     write_json(counts, _count(answers, wanted=int((rows["reserve"] == "0").sum())))
-    asked = sum("id" in entry for entry in entries(journal))
-    print(f"download: {asked} of {len(answers)} addresses asked, of the others the answer is known")
-    fetcher.close(journal, settings)
+    print(f"download: {wanted.asked} of {len(answers)} addresses asked, the answers of the others are known")
     _advise(answers)
 
 
-def _check(settings: fetcher.Settings, rows: pd.DataFrame) -> None:
+def _collect(wanted: collection.Collection, table: Path) -> None:
+    """Fetch the photos; an interrupted run writes what it knows to ``table``."""
+    try:
+        wanted.collect({DEMO: world.WorldAdapter()})
+        wanted.prune_folder()
+    except KeyboardInterrupt:
+        answers = wanted.so_far()
+        _write(table, answers)
+        there = sum(answer.status == Status.OK for answer in answers)
+        print(f"download: interrupted with {there} photos there; the same command resumes", file=sys.stderr)
+        raise typer.Exit(130) from None
+    except OSError as error:
+        raise InputError(
+            f"{wanted.folder}: {error}; what is fetched is kept: mend that, run the same command"
+        ) from None
+
+
+def _check(settings: fetcher.FetchSettings, rows: pd.DataFrame) -> None:
     for scheme in settings.schemes:
-        if scheme not in fetcher.WEB:
+        if scheme not in (*fetcher.HTTP, DEMO):
             storage.require(scheme)
     for address in settings.archives:
         if "{url}" not in address:
@@ -106,72 +84,65 @@ def _check(settings: fetcher.Settings, rows: pd.DataFrame) -> None:
         raise InputError(f"download.contact: {settings.contact!r} cannot be sent in a header; use plain letters")
     wikimedia = (rows["url"].map(politeness.host_of) == politeness.WIKIMEDIA).any()
     if wikimedia and not settings.contact:
-        raise InputError(
-            f"{politeness.WIKIMEDIA} asks robots for a contact: set download.contact in params.yaml to a mail address or page of yours"
-        )
+        remedy = "set download.contact in params.yaml to a mail address or page of yours"
+        raise InputError(f"{politeness.WIKIMEDIA} asks robots for a contact: {remedy}")
 
 
 def _write(table: Path, answers: list[fetcher.Answer]) -> None:
-    tables.write(table, pd.DataFrame([dataclasses.asdict(a) for a in answers], columns=COLUMNS))
+    tables.write(table, pd.DataFrame([dataclasses.asdict(a) for a in answers], columns=list(EMPTY)))
 
 
 def _count(answers: list[fetcher.Answer], wanted: int) -> dict[str, Any]:
-    fine = [answer for answer in answers if answer.status == "ok"]
+    fetched = [answer for answer in answers if answer.status == Status.OK]
     rot: dict[str, Counter[str]] = {}
     for answer in answers:
         reasons = rot.setdefault(answer.landmark_id, Counter())
-        reasons[answer.status.replace(" ", "_")] += answer.status != "ok"
+        reasons[answer.status.replace(" ", "_")] += answer.status != Status.OK
     return {
         "asked": len(answers),
-        "ok": len(fine),
+        "ok": len(fetched),
         "failed": dict(sorted((sum(rot.values(), Counter()) + Counter()).items())),
-        "from": dict(sorted(Counter(answer.source for answer in fine).items())),
+        "from": dict(sorted(Counter(answer.source for answer in fetched).items())),
         "replaced": sum(bool(answer.replaces) for answer in answers),
-        "short": wanted - len(fine),
+        "short": wanted - len(fetched),
         "same_bytes": sum(bool(answer.same_as) for answer in answers),
         "link_rot": {k: dict(sorted((+rot[k]).items())) for k in sorted(rot, key=schema.natural)},
     }
 
 
 def _advise(answers: list[fetcher.Answer]) -> None:
-    passing = Counter(answer.status for answer in answers if answer.status in (*fetcher.AGAIN, "too slow"))
-    if passing:
-        said = ", ".join(f"{status} {count}" for status, count in passing.most_common())
-        print(
-            f"download: failures that may pass: {said}; to ask again: LANDMARKS_RETRY=1 dvc repro -f -s download",
-            file=sys.stderr,
-        )
+    temporary = Counter(answer.status for answer in answers if answer.status in (*fetcher.TEMPORARY, Status.TOO_SLOW))
+    if temporary:
+        listed = ", ".join(f"{status} {count}" for status, count in temporary.most_common())
+        remedy = "to ask again: LANDMARKS_RETRY=1 dvc repro -f -s download"
+        print(f"download: failures that may be temporary: {listed}; {remedy}", file=sys.stderr)
     twins = [answer for answer in answers if answer.same_as]
     if twins:
-        print(
-            f"download: {len(twins)} photos have the bytes of another (column same_as), the first {twins[0].id} those of "
-            f"{twins[0].same_as}: a placeholder, or listed twice",
-            file=sys.stderr,
-        )
+        first = f"the first {twins[0].id} those of {twins[0].same_as}: a placeholder, or listed twice"
+        print(f"download: {len(twins)} photos have the bytes of another (column same_as), {first}", file=sys.stderr)
 
 
 def _earlier(table: Path) -> list[fetcher.Answer]:
-    """The answers of an earlier run, if there was one and it wrote the columns of today."""
+    """Return the answers in the table of an earlier run; none if it is missing or has other columns."""
     try:
-        found = pd.read_csv(table, dtype=str, keep_default_na=False)[COLUMNS].astype(TYPES)
+        rows = pd.read_csv(table, dtype=str, keep_default_na=False)[list(TYPES)].astype(TYPES)
+        return [fetcher.Answer.from_values(dict(zip(TYPES, row, strict=True))) for row in rows.itertuples(index=False)]
     except (FileNotFoundError, ValueError, KeyError):
-        return []  # none, or of another version: every photo is asked for again
-    return [fetcher.Answer(*row) for row in found.itertuples(index=False, name=None)]
+        return []
 
 
-def _require_photos(answers: list[fetcher.Answer], landmarks: list[str], journal: Path) -> None:
-    fine = {a.landmark_id for a in answers if a.status == "ok"}
+def _landmark_without_photo(answers: list[fetcher.Answer], landmarks: list[str]) -> str:
+    """Return an error message about the first landmark whose URLs all failed; empty if there is none."""
+    with_photo = {answer.landmark_id for answer in answers if answer.status == Status.OK}
     for landmark in landmarks:
-        if landmark not in fine:
-            first = next((a for a in answers if a.landmark_id == landmark), None)
-            if not first:
-                continue  # it has a reserve and nothing to replace
-            fetcher.close(journal, None)
+        first = next((answer for answer in answers if answer.landmark_id == landmark), None)
+        if landmark not in with_photo and first:  # without an answer, it has a reserve and nothing to replace
             knob = "set sample.unknown to 0" if landmark == schema.UNKNOWN else "lower sample.classes"
-            raise InputError(
+            return (
                 f"landmark {landmark}: none of its URLs gave a photo (the first, {first.asked}: {first.status}); "
                 f"is the network there? Else raise sample.reserve or {knob} in params.yaml"
             )
+    return ""
 
 
 if __name__ == "__main__":

@@ -1,9 +1,7 @@
-"""Network and keypoints, asked together: they err on different photos."""
+"""Ensembles of a network and a keypoint model, which err on different photos."""
 
 from pathlib import Path
 from typing import Annotated
-
-import typer
 
 import stage
 from landmarks.classical import classifiers, features_file, saved_models
@@ -12,31 +10,27 @@ from landmarks.dataset import tables
 
 
 def main(
-    anonymous: Annotated[Path, typer.Argument(help="Folder of the anonymize stage")],
-    described: Annotated[
-        Path, typer.Argument(help="File of the keypoints stage that the classical model was made with")
-    ],
-    split: Annotated[Path, typer.Argument(help="CSV of the split stage")],
-    network: Annotated[Path, typer.Argument(help="JSON of the cnn stage, its weights beside it")],
-    classical: Annotated[Path, typer.Argument(help="File of the baseline stage")],
-    predictions: Annotated[
-        Path, typer.Argument(help="CSV to write: id, actual, predicted, confidence, for every photo")
-    ],
+    anonymous: Annotated[Path, "Folder of the anonymize stage"],
+    keypoints: Annotated[Path, "File of the keypoints stage that the keypoint model was fitted on"],
+    split: Annotated[Path, "CSV of the split stage"],
+    network: Annotated[Path, "JSON of the cnn stage, its weights beside it"],
+    model: Annotated[Path, "File of the baseline stage"],
+    predictions: Annotated[Path, "CSV to write: id, actual, predicted, confidence, for every photo"],
 ) -> None:
-    """Give each landmark the mean of the probabilities that the two models give it: each is calibrated already."""
+    """Give each landmark the mean of the probabilities of two models, each of which is calibrated."""
     from landmarks.deep import classifier, image_cache  # here: --help need not wait for TensorFlow
 
-    found = features_file.read(described)
-    parts = tables.read_split(split, found.ids, found.landmarks)
-    keypoints = saved_models.load(classical, found.settings)
+    features = features_file.read(keypoints)
+    parts = tables.read_split(split, features.ids, features.landmarks)
+    classical = saved_models.load(model, features.settings)
     deep = classifier.load(network)
-    if set(deep.labels) != set(keypoints.classes_):
-        raise InputError(f"{network} and {classical} know different landmarks; run: dvc repro cnn baseline")
-    pictures = image_cache.cached(anonymous, list(parts.index), deep.recipe.size, deep.recipe.crop)
-    seen = deep.probabilities(pictures)
-    same = [deep.labels.index(label) for label in keypoints.classes_]
-    shares = (seen[:, same] + classifiers.probabilities(keypoints, found.values)) / 2
-    tables.write_predictions(predictions, parts.index, parts["landmark_id"], keypoints.classes_, shares)
+    if set(deep.labels) != set(classical.classes_):
+        raise InputError(f"{network} and {model} know different landmarks; run: dvc repro cnn baseline")
+    pictures = image_cache.preprocessed(anonymous, list(parts.index), deep.preprocessing)
+    same = [deep.labels.index(label) for label in classical.classes_]
+    of_network = deep.probabilities(pictures)[:, same]
+    mean = (of_network + classifiers.probabilities(classical, features.values)) / 2
+    tables.write_predictions(predictions, parts.index, parts["landmark_id"], classical.classes_, mean)
 
 
 if __name__ == "__main__":

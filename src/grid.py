@@ -1,6 +1,6 @@
 """Which keypoints, encoding and classifier go best together?"""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -11,67 +11,72 @@ import pandas as pd
 import typer
 
 import stage
-from landmarks.classical import classifiers, encodings, features_file
+from landmarks.classical import classifiers, features_file
+from landmarks.classical.config import Encoding, EncodingConfig, Kind, PipelineConfig
 from landmarks.common import parallel
 from landmarks.common.files import write_json
+from landmarks.common.knobs import Knob
 from landmarks.dataset import tables
-from landmarks.reporting import plots
 
-KINDS: tuple[classifiers.Kind, ...] = get_args(classifiers.Kind)
-Task = tuple[str, classifiers.Recipe, classifiers.Fold]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Task = tuple[str, PipelineConfig, classifiers.Fold]
+
+
+@dataclass(frozen=True)
+class GridConfig:
+    """The block ``grid`` of params.yaml."""
+
+    folds: Annotated[int, Knob("Folds of the cross-validation", min=2)]
+    words: Annotated[int, Knob("Size of the vocabulary of the encodings words, vlad and fisher", min=2)]
 
 
 def main(
-    split: Annotated[Path, typer.Argument(help="CSV of the split stage")],
-    table: Annotated[Path, typer.Argument(help="CSV to write: features, encoding, kind, validation, spread")],
-    figure: Annotated[Path, typer.Argument(help="PNG to write: the same as a map")],
-    counts: Annotated[Path, typer.Argument(help="JSON to write: the best combination, by validation")],
-    described: Annotated[list[Path], typer.Option("--features", help="File of the keypoints stage; repeat for more")],
-    keypoints: stage.Keypoints = 32,
-    words: stage.Words = 64,
-    components: stage.Components = 64,
-    sample: stage.Sample = 60_000,
-    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation")] = 3,
-    seed: Annotated[int, typer.Option(min=0, help="Which photo is in which fold, and what encodings draw")] = 0,
+    folder: Annotated[Path, "Folder of the keypoints stage, <features>.arrow"],
+    split: Annotated[Path, "CSV of the split stage"],
+    table: Annotated[Path, "CSV to write: features, encoding, kind, validation, spread"],
+    counts: Annotated[Path, "JSON to write: the best combination, by validation"],
+    encoding: EncodingConfig,
+    grid: GridConfig,
+    seed: stage.Seed,
+    features: Annotated[list[str], typer.Option(help="Of these; repeat for more [all that params.yaml declares]")] = [],  # noqa: B006 - typer makes a list anew
 ) -> None:
     """Accuracy of every combination by cross-validation on the training photos alone, near-duplicates in one fold."""
-    paths = {path.stem: path for path in described}
+    paths = stage.declared(folder, ".arrow", list(stage.params()["features"]), features)
     tasks: list[Task] = []
     for name, path in paths.items():
-        found = features_file.read(path)
-        parts = tables.read_split(split, found.ids, found.landmarks)
+        read = features_file.read(path)
+        parts = tables.read_split(split, read.ids, read.landmarks)
         train = np.flatnonzero((parts["split"] == "train").to_numpy())
         groups = parts["group"].to_numpy(np.int64)[train]
-        folded = classifiers.deal(found.landmarks[train], groups, folds, seed, "grid")
-        dealt = [(train[fit], train[held_out]) for fit, held_out in folded]
-        recipe = classifiers.Recipe(
-            found.settings.detector, "flat", "bayes", 0, keypoints, words, components, sample, seed
-        )
-        for each, fold in product(get_args(encodings.Encoding), dealt):
-            tasks.append((name, replace(recipe, encoding=each), fold))
+        folds = classifiers.deal(read.landmarks[train], groups, grid.folds, seed, "grid")
+        config = PipelineConfig(
+            detector=read.settings.detector, encoding="flat", classifier="bayes", n=0, words=grid.words, seed=seed,
+            **vars(encoding),
+        )  # fmt: skip
+        for each, (fit, held_out) in product(get_args(Encoding), folds):
+            tasks.append((name, replace(config, encoding=each), (train[fit], train[held_out])))
     scored = parallel.sound(parallel.each(partial(_score, paths=paths), tasks, "grid", "fold"))
     rows = [
-        (name, recipe.encoding, one, accuracy)
-        for (name, recipe, _), accuracies in zip(tasks, scored, strict=True)
-        for one, accuracy in zip(KINDS, accuracies, strict=True)
+        (name, config.encoding, kind, accuracy)
+        for (name, config, _), accuracies in zip(tasks, scored, strict=True)
+        for kind, accuracy in zip(KINDS, accuracies, strict=True)
     ]
     each_fold = pd.DataFrame(rows, columns=["features", "encoding", "kind", "validation"])
     by = each_fold.groupby(["features", "encoding", "kind"], sort=False)["validation"]
-    made = by.agg(validation="mean", spread="std").round(4).reset_index()
-    tables.write(table, made)
-    plots.grid(figure, made)
-    best = made.iloc[made["validation"].argmax()]
-    write_json(counts, {name: best[name] for name in made.columns})
+    accuracies = by.agg(validation="mean", spread="std").round(4).reset_index()
+    tables.write(table, accuracies)
+    best = accuracies.iloc[accuracies["validation"].argmax()]
+    write_json(counts, {name: best[name] for name in accuracies.columns})
 
 
 def _score(task: Task, paths: dict[str, Path]) -> list[float]:
     """Accuracy of each kind on the held-out photos; they share one encoding, learnt on the others."""
-    name, recipe, (train, held_out) = task
-    found = features_file.mapped(paths[name])
-    encoder = classifiers.encoder(recipe)
-    known, asked = encoder.fit_transform(found.values[train]), encoder.transform(found.values[held_out])
-    models = [classifiers.classifier(kind, recipe.seed).fit(known, found.landmarks[train]) for kind in KINDS]
-    return [float(model.score(asked, found.landmarks[held_out])) for model in models]
+    name, config, (train, held_out) = task
+    features = features_file.mapped(paths[name])
+    encoder = classifiers.encoder(config)
+    known, other = encoder.fit_transform(features.values[train]), encoder.transform(features.values[held_out])
+    models = [classifiers.classifier(kind, config.seed).fit(known, features.landmarks[train]) for kind in KINDS]
+    return [float(model.score(other, features.landmarks[held_out])) for model in models]
 
 
 if __name__ == "__main__":

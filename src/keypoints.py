@@ -1,101 +1,77 @@
 """Describe the photos by their keypoints."""
 
+from dataclasses import asdict
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
+import cv2
 import numpy as np
-import typer
 
 import stage
-from landmarks.classical import features_file, local_features, matching, reuse
+from landmarks.classical import features_file, local_features
+from landmarks.classical.local_features import FeatureConfig, FeatureSettings, KeypointsConfig
 from landmarks.common import parallel
 from landmarks.common.files import sha256, write_json
+from landmarks.common.result_cache import ResultCache, code_hash, fingerprint, path_for
 from landmarks.dataset import schema, tables
 from landmarks.images import decoding
-from landmarks.reporting import plots
 
 FEW = 32  # keypoints that the thesis laid end to end: with fewer, its row ends in zeros
-CANDIDATES = 8  # photos among which the figure looks for two that show the same
 
 
 def main(
-    listing: Annotated[Path, typer.Argument(help="CSV of the download stage: id, landmark_id")],
-    anonymous: Annotated[Path, typer.Argument(help="Folder of the anonymize stage")],
-    described: Annotated[
-        Path, typer.Argument(help="Arrow file to write, a row a photo: id, landmark_id, found, points, values")
-    ],
-    figure: Annotated[
-        Path, typer.Argument(help="PNG to write: keypoints, matches of a photo with itself and with another")
-    ],
-    counts: Annotated[Path, typer.Argument(help="JSON to write: photos, those without keypoints, those with few")],
-    detector: Annotated[local_features.Detector, typer.Option(help="Kind of keypoint")] = "kaze",
-    count: Annotated[int, typer.Option(min=1, max=100_000, help="Strongest keypoints kept of a photo")] = 600,
-    long_side: Annotated[
-        int,
-        typer.Option(min=32, max=2048, help="Photos are shrunk to this many pixels first (KAZE: 500 MB a megapixel)"),
-    ] = 512,
-    protocol: Annotated[
-        local_features.Protocol,
-        typer.Option(help="joint; upright; or thesis: detect, keep the strongest, then describe"),
-    ] = "joint",
+    listing: Annotated[Path, "CSV of the download stage: id, landmark_id"],
+    anonymous: Annotated[Path, "Folder of the anonymize stage"],
+    described: Annotated[Path, "Arrow file to write, a row a photo: id, landmark_id, found, points, values"],
+    counts: Annotated[Path, "JSON to write: photos, those without keypoints, those with few"],
+    keypoints: KeypointsConfig,
+    feature: FeatureConfig,
 ) -> None:
     """Detect keypoints, keep the strongest by response and their descriptors.
 
-    A photo described before, to the byte, under the same settings and by the same code, is not described again.
+    A photo that was described before, to the byte, under the same settings, by the same code and OpenCV, is not described
+    again, even if the run was killed.
     """
-    settings = local_features.Settings(detector, count, long_side, protocol)
+    settings = FeatureSettings(**vars(keypoints), **vars(feature))
     landmarks = tables.read(listing, ["id", "landmark_id"]).set_index("id")["landmark_id"]
     there = decoding.listed(anonymous, landmarks.index)
-    ids = [photo for photo in there if landmarks[photo] != schema.UNKNOWN]  # no classical model is asked of the others
-    hashes = {photo: sha256(anonymous / f"{photo}.jpg") for photo in ids}
-    made_by = reuse.identity(settings, Path(__file__))
-    known = reuse.earlier(described, made_by, hashes)
-    known = {photo: row._replace(landmark=landmarks[photo]) for photo, row in known.items()}
-    fresh = [photo for photo in ids if photo not in known]
-    row = partial(_row, folder=anonymous, landmarks=dict(landmarks[fresh]), settings=settings)
-    rows = parallel.sound(
-        parallel.each(row, fresh, f"keypoints {detector} {protocol}")
-    )  # in the order of ids, like fresh
-    features_file.write(described, settings, (known.get(photo) or next(rows) for photo in ids))
-    reuse.note(described, made_by, hashes)
-    print(f"keypoints: {len(fresh)} of {len(ids)} photos described, the others as before")
+    ids = [photo for photo in there if landmarks[photo] != schema.UNKNOWN]  # no classical model is given the others
+    made_by, describe = _identity(settings), partial(_described, folder=anonymous, settings=settings)
+    keys = {photo: f"{made_by} {sha256(anonymous / f'{photo}.jpg')}" for photo in ids}
+    with ResultCache(path_for(described)) as cache:
+        fresh = [photo for photo in ids if cache.get(keys[photo]) is None]
+        results = parallel.sound(parallel.each(describe, fresh, f"keypoints {described.stem}"))
+        for photo, content in zip(fresh, results, strict=True):
+            cache.put(keys[photo], content)
+        contents = ((photo, cache.get(keys[photo]) or describe(photo)) for photo in ids)
+        rows = (features_file.unpacked(content, photo, landmarks[photo], settings) for photo, content in contents)
+        features_file.write(described, settings, rows)
+        cache.prune(keys.values())
+    print(f"keypoints: {len(fresh)} of {len(ids)} photos described, the descriptors of the others are known")
     made = features_file.read(described)
-    few = np.minimum(made.found, count)
+    few = np.minimum(made.found, keypoints.count)
     write_json(counts, {
         "photos": len(ids), "mean": round(float(few.mean()), 1),
         "none": int((few == 0).sum()), f"below_{FEW}": int((few < FEW).sum()),
     })  # fmt: skip
-    _draw(figure, anonymous, made)
 
 
-def _row(photo: str, folder: Path, landmarks: dict[str, str], settings: local_features.Settings) -> features_file.Row:
+def _identity(settings: FeatureSettings) -> str:
+    """Name all that decides on the descriptors of a photo: settings, the code that decodes and describes it, OpenCV."""
+    modules = local_features.__file__, decoding.__file__, features_file.__file__, __file__
+    versions = {"opencv": cv2.__version__, "numpy": np.__version__}
+    return fingerprint({**asdict(settings), "code": code_hash(*modules), **versions})
+
+
+def _described(photo: str, folder: Path, settings: FeatureSettings) -> bytes:
+    """Return the row of a photo, packed, its landmark left empty."""
     picture = decoding.read(folder / f"{photo}.jpg", settings.long_side)
     points, values, found = local_features.describe(picture, settings)
     side = max(picture.shape[:2])
     where = [(*(v / side for v in (*point.pt, point.size)), point.angle) for point in points]
-    return features_file.Row(photo, landmarks[photo], found, np.array(where, np.float32).reshape(-1, 4), values)
-
-
-def _draw(figure: Path, folder: Path, made: features_file.Features) -> None:
-    """Of the first landmark that has two photos, its first ones: the two that agree best."""
-    settings = made.settings
-    names, counts = np.unique(made.landmarks, return_counts=True)
-    first = min(names[counts > 1] if (counts > 1).any() else names, key=schema.natural)
-    candidates = np.flatnonzero(made.landmarks == first)[:CANDIDATES]
-
-    def match(one: int, other: int) -> matching.Matches:
-        pair = [one, other]
-        return matching.match(tuple(made.points[pair]), tuple(made.values[pair]), settings.detector)
-
-    pairs: list[tuple[int, int]] = list(combinations(candidates.tolist(), 2)) or [(int(candidates[0]),) * 2]
-    found = [(match(*pair), pair) for pair in pairs]
-    best, (one, other) = max(found, key=lambda each: each[0].inliers.sum())
-    pictures = [decoding.read(folder / f"{made.ids[i]}.jpg", settings.long_side) for i in (one, other)]
-    plots.keypoints_and_matches(
-        figure, pictures, [made.points[one], made.points[other]], match(one, one), best, settings.detector
-    )
+    row = features_file.Row(photo, "", found, np.array(where, np.float32).reshape(-1, 4), values)
+    return features_file.packed(row)
 
 
 if __name__ == "__main__":

@@ -1,53 +1,62 @@
-"""Places that the network never saw: below which confidence it should say so."""
+"""Open-set rejection: the confidence below which the network should answer that it does not know."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
-import typer
 
 import stage
 from landmarks.common.files import write_json
+from landmarks.common.knobs import Knob
 from landmarks.dataset import tables
 from landmarks.evaluation import open_set
-from landmarks.reporting import plots
+
+
+@dataclass(frozen=True)
+class RejectConfig:
+    """The block ``reject`` of params.yaml."""
+
+    accepted: Annotated[float, Knob("Share of the validation photos that the threshold accepts", min=0.01, max=1)]
 
 
 def main(
-    anonymous: Annotated[Path, typer.Argument(help="Folder of the anonymize stage")],
-    split: Annotated[Path, typer.Argument(help="CSV of the split stage")],
-    unknown: Annotated[Path, typer.Argument(help="CSV of the split stage: photos of other landmarks")],
-    model: Annotated[Path, typer.Argument(help="JSON of the cnn stage, its weights beside it")],
-    predictions: Annotated[Path, typer.Argument(help="Its predictions")],
-    threshold: Annotated[Path, typer.Argument(help="JSON to write: the least confidence of an answer")],
-    counts: Annotated[Path, typer.Argument(help="JSON to write: shares rejected and right, with their intervals")],
-    curve: Annotated[Path, typer.Argument(help="CSV to write: risk by coverage of the test photos")],
-    figure: Annotated[
-        Path, typer.Argument(help="PNG to write: confidence in known and unknown places, risk by coverage")
-    ],
-    accepted: Annotated[
-        float, typer.Option(min=0.01, max=1, help="Share of the validation photos that the threshold accepts")
-    ] = 0.95,
+    anonymous: Annotated[Path, "Folder of the anonymize stage"],
+    split: Annotated[Path, "CSV of the split stage"],
+    unknown: Annotated[Path, "CSV of the split stage: photos of other landmarks"],
+    model: Annotated[Path, "JSON of the cnn stage, its weights beside it"],
+    predictions: Annotated[Path, "Its predictions"],
+    threshold: Annotated[Path, "JSON to write: the least confidence of an answer"],
+    counts: Annotated[Path, "JSON to write: shares rejected and right, with their intervals"],
+    curve: Annotated[Path, "CSV to write: risk by coverage of the test photos"],
+    confidences: Annotated[Path, "CSV to write: id, answer (right, wrong or, of other landmarks, unknown), confidence"],
+    reject: RejectConfig,
 ) -> None:
-    """Choose a threshold on the validation photos; see what it does to the test photos and to places nobody taught."""
+    """Choose a threshold on the validation photos; measure it on the test photos and on photos of other landmarks."""
     from landmarks.deep import classifier, image_cache  # here: --help need not wait for TensorFlow
 
     parts = tables.read_split(split)["split"]
-    said = tables.read_predictions(predictions, tables.read_split(split)["landmark_id"])
-    right = (said["actual"] == said["predicted"]).to_numpy()
-    confidence = said["confidence"].to_numpy(float)
-    least = open_set.threshold(confidence[(parts == "validation").to_numpy()], accepted)
+    answers = tables.read_predictions(predictions, tables.read_split(split)["landmark_id"])
+    right = (answers["actual"] == answers["predicted"]).to_numpy()
+    confidence = answers["confidence"].to_numpy(float)
+    least = open_set.threshold(confidence[(parts == "validation").to_numpy()], reject.accepted)
     network = classifier.load(model)
-    strangers = list(tables.read(unknown, ["id"])["id"])
-    shown = image_cache.cached(anonymous, strangers, network.recipe.size, network.recipe.crop)
+    others = list(tables.read(unknown, ["id"])["id"])
+    shown = image_cache.preprocessed(anonymous, others, network.preprocessing)
     other = network.probabilities(shown).max(axis=1).round(6)
     test = (parts == "test").to_numpy()
-    found = open_set.scores(confidence[test], right[test], other, least)
+    shares = open_set.scores(confidence[test], right[test], other, least)
     risks = open_set.risk_coverage(confidence[test], right[test])
     write_json(threshold, {"confidence": least})
-    write_json(counts, found)
+    write_json(counts, shares)
     tables.write(curve, pd.DataFrame(risks.round(6), columns=["coverage", "risk"]).drop_duplicates())
-    plots.rejection(figure, confidence[test], right[test], other, least, risks)
+    rows = {
+        "id": [*parts.index[test], *others],
+        "answer": [*np.where(right[test], "right", "wrong"), *["unknown"] * len(others)],
+        "confidence": [*confidence[test], *other],
+    }
+    tables.write(confidences, pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

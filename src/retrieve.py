@@ -1,11 +1,12 @@
 """Which photos look alike, and do they show the same points?"""
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import typer
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
@@ -15,30 +16,30 @@ from landmarks.classical import features_file, matching, saved_models
 from landmarks.common import parallel
 from landmarks.common.errors import InputError
 from landmarks.common.files import write_json
-from landmarks.dataset import schema, tables
-from landmarks.images import decoding
-from landmarks.reporting import plots
+from landmarks.common.knobs import Knob
+from landmarks.dataset import tables
 
-SHOWN = 6  # queries in the figure
-SIDE = 256  # pixels of a photo in it
+
+@dataclass(frozen=True)
+class RetrieveConfig:
+    """The block ``retrieve`` of params.yaml."""
+
+    nearest: Annotated[int, Knob("Photos that count as found", min=1)]
+    verified: Annotated[int, Knob("Photos nearest by encoding whose keypoints are matched", min=1)]
+    trusted: Annotated[int, Knob("Photos with so many inliers go first, in their order; the others stay", min=1)]
+    ratio: Annotated[float, Knob("Lowe's ratio test", min=0.1, max=1.0)]
 
 
 def main(
-    described: Annotated[Path, typer.Argument(help="File of the keypoints stage")],
-    split: Annotated[Path, typer.Argument(help="CSV of the split stage")],
-    model: Annotated[Path, typer.Argument(help="Model of the baseline stage, whose encoding is used")],
-    anonymous: Annotated[Path, typer.Argument(help="Folder of the anonymize stage")],
-    figure: Annotated[Path, typer.Argument(help="PNG to write: queries and their nearest training photos")],
-    counts: Annotated[Path, typer.Argument(help="JSON to write: share of the nearest that show the query's landmark")],
-    nearest: Annotated[int, typer.Option(min=1, help="Photos that count as found")] = 5,
-    verified: Annotated[int, typer.Option(min=1, help="Photos nearest by encoding whose keypoints are matched")] = 20,
-    trusted: Annotated[
-        int, typer.Option(min=1, help="Photos with so many inliers go first, in their order; the others stay")
-    ] = 30,
-    ratio: Annotated[float, typer.Option(min=0.1, max=1.0, help="Lowe's ratio test")] = 0.8,
+    described: Annotated[Path, "File of the keypoints stage"],
+    split: Annotated[Path, "CSV of the split stage"],
+    model: Annotated[Path, "Model of the baseline stage, whose encoding is used"],
+    table: Annotated[Path, "CSV to write: query, rank, photo, same_landmark, inliers; the nearest of each query"],
+    counts: Annotated[Path, "JSON to write: share of the nearest that show the query's landmark"],
+    retrieve: RetrieveConfig,
 ) -> None:
     """Look for the validation photos among the training photos: by encoding, then by the keypoints that one homography explains."""
-    found = features_file.read(described)
+    found, nearest = features_file.read(described), retrieve.nearest
     parts = tables.read_split(split, found.ids, found.landmarks)["split"].to_numpy()
     encoder = saved_models.load(model, found.settings)[:-1]
     queries, known = np.flatnonzero(parts == "validation"), np.flatnonzero(parts == "train")
@@ -47,54 +48,38 @@ def main(
     with threadpool_limits(1):
         asked, answers = (normalize(encoder.transform(found.values[part])) for part in (queries, known))
     likeness = asked @ answers.T  # cosines
-    ranked = known[np.argsort(-likeness, axis=1, kind="stable")[:, : max(verified, nearest)]]
-    inliers = partial(_inliers, described=described, ratio=ratio)
-    verification = np.array(
-        list(parallel.sound(parallel.each(inliers, list(zip(queries, ranked, strict=True)), "retrieve")))
-    )
-    order = np.argsort(-np.where(verification >= trusted, verification, 0), axis=1, kind="stable")
+    ranked = known[np.argsort(-likeness, axis=1, kind="stable")[:, : max(retrieve.verified, nearest)]]
+    inliers = partial(_inliers, described=described, ratio=retrieve.ratio)
+    tasks = list(zip(queries, ranked, strict=True))
+    verification = np.array(list(parallel.sound(parallel.each(inliers, tasks, "retrieve"))))
+    order = np.argsort(-np.where(verification >= retrieve.trusted, verification, 0), axis=1, kind="stable")
     again, inliers_of = (np.take_along_axis(each, order, axis=1) for each in (ranked, verification))
-    write_json(counts, {
-        "queries": len(queries), "nearest": nearest,
-        "precision": _precision(found, queries, ranked, nearest),
-        "precision_verified": _precision(found, queries, again, nearest),
-    })  # fmt: skip
-    read = partial(_read, anonymous, found.ids)
-    rows = []
-    for place in _one_a_landmark(found.landmarks[queries]):
-        shown = list(zip(again[place], inliers_of[place], strict=True))[:nearest]
-        same = found.landmarks[queries[place]]
-        rows.append((read(queries[place]), [(read(i), bool(found.landmarks[i] == same), int(n)) for i, n in shown]))
-    plots.retrieval(figure, rows)
+    alike = found.landmarks[queries][:, None]
+    same = [found.landmarks[each[:, :nearest]] == alike for each in (ranked, again)]
+    precision, verified = (round(float(each.mean()), 4) for each in same)
+    shares = {"precision": precision, "precision_verified": verified}
+    write_json(counts, {"queries": len(queries), "nearest": nearest, **shares})
+    tables.write(table, _listed(found, queries, again[:, :nearest], inliers_of[:, :nearest]))
 
 
 def _inliers(task: tuple[int, NDArray[np.intp]], described: Path, ratio: float) -> list[int]:
     query, others = task
     found = features_file.mapped(described)  # here: handing it over would copy the descriptors of every photo
-    return [
-        int(matching.match(
-            (found.points[query], found.points[other]), (found.values[query], found.values[other]),
-            found.settings.detector, ratio,
-        ).inliers.sum())
-        for other in others
-    ]  # fmt: skip
+    pairs = [((found.points[query], found.points[k]), (found.values[query], found.values[k])) for k in others]
+    return [int(matching.match(*pair, found.settings.detector, ratio).inliers.sum()) for pair in pairs]
 
 
-def _precision(
-    found: features_file.Features, queries: NDArray[np.intp], ranked: NDArray[np.intp], nearest: int
-) -> float:
-    same = found.landmarks[ranked[:, :nearest]] == found.landmarks[queries][:, None]
-    return round(float(same.mean()), 4)
-
-
-def _one_a_landmark(landmarks: NDArray[np.str_]) -> list[int]:
-    """The place of the first query of each of the first landmarks."""
-    names = sorted(set(landmarks.tolist()), key=schema.natural)[:SHOWN]
-    return [int((landmarks == name).argmax()) for name in names]
-
-
-def _read(folder: Path, ids: NDArray[np.str_], place: int) -> decoding.Picture:
-    return decoding.read(folder / f"{ids[place]}.jpg", SIDE)
+def _listed(
+    found: features_file.Features, queries: NDArray[np.intp], ranked: NDArray[np.intp], inliers: NDArray[np.int64]
+) -> pd.DataFrame:
+    """A row for each of the photos ``ranked`` (queries, nearest) for a query, the nearest first."""
+    same = found.landmarks[ranked] == found.landmarks[queries][:, None]
+    count = ranked.shape[1]
+    return pd.DataFrame({
+        "query": np.repeat(found.ids[queries], count), "rank": np.tile(np.arange(1, count + 1), len(queries)),
+        "photo": found.ids[ranked].ravel(), "same_landmark": np.where(same, "true", "false").ravel(),
+        "inliers": inliers.ravel(),
+    })  # fmt: skip
 
 
 if __name__ == "__main__":

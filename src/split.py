@@ -1,57 +1,61 @@
 """Divide the photos, once for every model."""
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import pandas as pd
-import typer
 
 import stage
 from landmarks.common import parallel
 from landmarks.common.errors import InputError
 from landmarks.common.files import write_json
+from landmarks.common.knobs import Knob
 from landmarks.dataset import schema, splitting, tables
 from landmarks.images import decoding
 
 
+@dataclass(frozen=True)
+class SplitConfig:
+    """The block ``split`` of params.yaml."""
+
+    test: Annotated[float, Knob("Share of photos for the test", min=0.01, max=0.98)]
+    validation: Annotated[float, Knob("Share of photos for selection", min=0.01, max=0.98)]
+    duplicate_bits: Annotated[int, Knob("Photos whose 256-bit hashes differ in no more are one group", min=0, max=64)]
+
+
 def main(
-    listing: Annotated[Path, typer.Argument(help="CSV of the download stage: id, landmark_id")],
-    anonymous: Annotated[Path, typer.Argument(help="Folder of the anonymize stage")],
-    table: Annotated[Path, typer.Argument(help="CSV to write: id, landmark_id, split, group")],
-    unknown: Annotated[Path, typer.Argument(help="CSV to write: id of the photos of other landmarks")],
-    counts: Annotated[Path, typer.Argument(help="JSON to write: photos by split, near-duplicates")],
-    test: Annotated[float, typer.Option(min=0.01, max=0.98, help="Share of photos for the test")] = 0.3,
-    validation: Annotated[float, typer.Option(min=0.01, max=0.98, help="Share of photos for selection")] = 0.14,
-    duplicate_bits: Annotated[
-        int, typer.Option(min=0, max=64, help="Photos whose 256-bit hashes differ in no more bits are one group")
-    ] = 40,
-    seed: Annotated[int, typer.Option(min=0, help="Which photos go where")] = 0,
+    listing: Annotated[Path, "CSV of the download stage: id, landmark_id"],
+    anonymous: Annotated[Path, "Folder of the anonymize stage"],
+    table: Annotated[Path, "CSV to write: id, landmark_id, split, group"],
+    unknown: Annotated[Path, "CSV to write: id of the photos of other landmarks"],
+    counts: Annotated[Path, "JSON to write: photos by split, near-duplicates"],
+    split: SplitConfig,
+    seed: stage.Seed,
 ) -> None:
     """Assign photos to train, validation and test: stratified by landmark, near-duplicates never on both sides."""
-    if test + validation >= 1:
-        raise InputError(
-            f"split.test {test} and split.validation {validation} leave nothing for training; lower them in params.yaml"
-        )
+    if split.test + split.validation >= 1:
+        shares = f"split.test {split.test} and split.validation {split.validation}"
+        raise InputError(f"{shares} leave nothing for training; lower them in params.yaml")
     landmarks = tables.read(listing, ["id", "landmark_id"]).set_index("id")["landmark_id"]
-    shown = pd.DataFrame({"id": decoding.listed(anonymous, landmarks.index)})
-    hashes = list(parallel.sound(parallel.each(partial(_hash, anonymous), list(shown["id"]), "split")))
-    shown["landmark_id"] = landmarks[shown["id"]].to_numpy()
-    shown["group"] = splitting.near_duplicates(np.array(hashes), duplicate_bits)
-    known = shown["landmark_id"] != schema.UNKNOWN
-    made, strangers = shown[known].copy(), shown[~known]
-    made["split"] = splitting.split(
-        list(made["id"]), list(made["landmark_id"]), made["group"].to_numpy(), test, validation, seed
-    )
-    tables.write(table, made[["id", "landmark_id", "split", "group"]])
-    other = strangers[~strangers["group"].isin(made["group"])]  # a near-duplicate of a known place is not unknown
-    tables.write(unknown, other[["id"]])
-    sizes = made["group"].value_counts()
+    photos = pd.DataFrame({"id": decoding.listed(anonymous, landmarks.index)})
+    hashes = list(parallel.sound(parallel.each(partial(_hash, anonymous), list(photos["id"]), "split")))
+    photos["landmark_id"] = landmarks[photos["id"]].to_numpy()
+    photos["group"] = splitting.near_duplicates(np.array(hashes), split.duplicate_bits)
+    known = photos["landmark_id"] != schema.UNKNOWN
+    divided, others = photos[known].copy(), photos[~known]
+    columns = list(divided["id"]), list(divided["landmark_id"]), divided["group"].to_numpy()
+    divided["split"] = splitting.split(*columns, test=split.test, validation=split.validation, seed=seed)
+    tables.write(table, divided[["id", "landmark_id", "split", "group"]])
+    strangers = others[~others["group"].isin(divided["group"])]  # a near-duplicate of a known landmark is not unknown
+    tables.write(unknown, strangers[["id"]])
+    sizes = divided["group"].value_counts()
     write_json(counts, {
-        "photos": len(made), **{name: int((made["split"] == name).sum()) for name in schema.PARTS},
-        "near_duplicates": int((sizes - 1).sum()), "landmarks": int(made["landmark_id"].nunique()),
-        "unknown": len(other), "unknown_left_out": len(strangers) - len(other),
+        "photos": len(divided), **{name: int((divided["split"] == name).sum()) for name in schema.PARTS},
+        "near_duplicates": int((sizes - 1).sum()), "landmarks": int(divided["landmark_id"].nunique()),
+        "unknown": len(strangers), "unknown_left_out": len(others) - len(strangers),
     })  # fmt: skip
 
 

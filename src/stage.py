@@ -1,54 +1,158 @@
-"""What every stage script shares: its command line."""
+"""The command line of the stages: their parameters become options, their defaults are those of params.yaml.
 
-from __future__ import annotations
+A parameter of ``main`` whose type is a dataclass of knobs (``landmarks.common.knobs``) stands for the block of its name in
+params.yaml, or for an entry of one: each field becomes an option. A single annotated knob stands for a value at the top,
+an annotated string is the help of an argument.
+"""
 
 import functools
+import inspect
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import typer
+import yaml
 
+from landmarks.common import knobs
 from landmarks.common.errors import InputError
+from landmarks.common.knobs import Knob
 
-# the block `encoding` of params.yaml, which several stages take
-Keypoints = Annotated[int, typer.Option(min=1, max=4096, help="flat: strongest descriptors laid end to end")]
-Words = Annotated[int, typer.Option(min=2, help="The other encodings: size of the vocabulary")]
-Components = Annotated[int, typer.Option(min=1, help="… principal components of a descriptor")]
-Sample = Annotated[int, typer.Option(min=2, help="… descriptors they learn from")]
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+VERSIONS = PARAMS.with_name("versions.yaml")
+Block = TypeVar("Block")
 
-# of the scripts that answer with a trained network
-Model = Annotated[Path, typer.Option(help="JSON of the cnn stage, its weights beside it")]
-Unchecked = Annotated[bool, typer.Option("--unchecked", help="Take a model that dvc.lock does not know")]
-Names = Annotated[Path | None, typer.Option(help="CSV of id, name: what landmarks are called")]
-Threshold = Annotated[
-    float | None, typer.Option(min=0, max=1, help="Least confidence of an answer [the reject stage's]")
-]
-MODEL = Path("models/plain.json")
+
+@dataclass(frozen=True)
+class TitleConfig:
+    """The block ``report`` of params.yaml."""
+
+    title: Annotated[str, Knob("What the photos are of")]
+
+
+Seed = Annotated[int, Knob("Of everything random but the choice of photos", min=0)]
+
+
+@functools.cache
+def params() -> dict[str, Any]:
+    """All of params.yaml. Raises ``InputError`` if it is missing or is something else."""
+    try:
+        found = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{PARAMS}: no such file; run: git checkout params.yaml") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{PARAMS}: not a YAML file: {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{PARAMS}: not a mapping of names to values; run: git checkout params.yaml")
+    return found
+
+
+def block(name: str, kind: type[Block], **changed: Any) -> Block:
+    """A block of params.yaml with some values ``changed``. Raises ``InputError`` if a value is missing."""
+    try:
+        return knobs.build(kind, {**params()[name], **changed})
+    except KeyError as error:
+        raise InputError(f"{PARAMS}: no {name}.{error.args[0]} in it; run: git checkout params.yaml") from None
+
+
+def models() -> list[str]:
+    """The names of all models that params.yaml declares, in its order."""
+    return [name for group in ("models", "networks", "ensembles") for name in params()[group]]
+
+
+def declared(folder: Path, ending: str, names: list[str], chosen: list[str]) -> dict[str, Path]:
+    """The file ``<name><ending>`` of each of ``chosen``; where none is, of each of ``names``, and no other may be there.
+
+    Raises ``InputError`` at a file that params.yaml does not declare, left by an earlier experiment: a fresh clone lacks it.
+    """
+    stray = set() if chosen else {path.name for path in folder.glob(f"*{ending}")}.difference(n + ending for n in names)
+    if stray:
+        raise InputError(f"{folder / min(stray)}: params.yaml declares none of that name; remove the file")
+    return {name: folder / f"{name}{ending}" for name in chosen or names}
 
 
 def run(main: Callable[..., None]) -> None:
-    """Run ``main`` as a typer command whose ``--per_class`` is also ``--per-class``, as DVC unpacks parameters.
+    """Run ``main`` as a typer command; see ``application``."""
+    application(main)()
 
-    What a person can put right ends with exit code 1 and one line; a defect of ours keeps its traceback.
+
+def application(main: Callable[..., None]) -> typer.Typer:
+    """``main`` as a typer command, whose ``--per_class`` is also ``--per-class``, as DVC unpacks parameters.
+
+    What a person can put right ends with exit code 1 and one line; a defect in the code keeps its traceback.
     """
-    app = typer.Typer(
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        context_settings={"token_normalize_func": lambda token: token.replace("_", "-")},
-    )
+    spelling = {"token_normalize_func": lambda token: token.replace("_", "-")}
+    made = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings=spelling)
+    signature = inspect.signature(main, eval_str=True)
+    blocks = {name: _class(parameter.annotation) for name, parameter in signature.parameters.items()
+              if is_dataclass(parameter.annotation)}  # fmt: skip
 
-    @functools.wraps(main)
-    def command(**arguments: Any) -> None:
+    def command(**values: Any) -> None:
         try:
-            main(**arguments)
+            built: dict[str, Any] = {name: knobs.build(kind, {knob: values.pop(knob) for knob, _, _ in knobs.knobs(kind)})
+                     for name, kind in blocks.items()}  # fmt: skip
+            _require_versions()
+            main(**values, **built)
             return
         except (InputError, OSError) as error:
-            said = str(error)
+            problem = str(error)
         # only now: until here the traceback kept progress bars open, and the line would stand behind one
-        print(f"{Path(sys.argv[0]).stem}: {said}", file=sys.stderr)
+        print(f"{Path(inspect.getfile(main)).stem}: {problem}", file=sys.stderr)
         raise typer.Exit(1)
 
-    app.command()(command)
-    app()
+    try:
+        options = list(_expanded(signature.parameters))
+    except InputError as error:
+        print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    command.__doc__ = main.__doc__
+    command.__signature__ = signature.replace(parameters=options)  # type: ignore[attr-defined]  # what inspect looks for
+    command.__annotations__ = {option.name: option.annotation for option in options}
+    made.command()(command)
+    return made
+
+
+def _require_versions() -> None:
+    """Within DVC: raise ``InputError`` if a library has another version than versions.yaml, which DVC records with the result."""
+    if "DVC_STAGE" not in os.environ:
+        return
+    for name, version in yaml.safe_load(VERSIONS.read_text(encoding="utf-8")).items():
+        if (installed := metadata.version(name)) != version:
+            raise InputError(f"{name} {installed} is installed, versions.yaml has {version}; run: make setup (or lock)")
+
+
+def _expanded(parameters: Mapping[str, inspect.Parameter]) -> Iterator[inspect.Parameter]:
+    """Blocks and knobs as typer's options, everything else as it is."""
+    for name, parameter in parameters.items():
+        kind = parameter.annotation
+        if is_dataclass(kind):
+            given, own = params().get(name, {}), {field.name: field.default for field in fields(kind)}
+            for knob, value, meaning in knobs.knobs(_class(kind)):
+                yield _option(knob, value, meaning, given.get(knob, own.get(knob, MISSING)))
+        elif any(isinstance(note, Knob) for note in get_args(kind)[1:]):
+            value, meaning = get_args(kind)[:2]
+            yield _option(name, value, meaning, params().get(name, MISSING))
+        else:
+            yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=_argument(kind))
+
+
+def _argument(kind: Any) -> Any:
+    """A parameter of the command line as typer takes it; a string that is annotated is its help."""
+    note = next(iter(getattr(kind, "__metadata__", ())), None)
+    return Annotated[kind.__origin__, typer.Argument(help=note)] if isinstance(note, str) else kind
+
+
+def _option(name: str, kind: Any, knob: Knob, default: Any) -> inspect.Parameter:
+    option = typer.Option(help=knob.help, min=knob.min, max=knob.max)
+    if get_origin(kind) is tuple:
+        kind = list[get_args(kind)[0]]  # type: ignore[misc]  # a type made at run time
+    chosen = inspect.Parameter.empty if default is MISSING else default
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=chosen, annotation=Annotated[kind, option])
+
+
+def _class(kind: Any) -> type:
+    return kind

@@ -1,16 +1,14 @@
 """A headless Chromium, spoken to over a pipe (its DevTools protocol): what a person would see of a page."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import json
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import DEVNULL, Popen
 from typing import Any
 
 import pytest
@@ -54,9 +52,8 @@ class Page:
 
     def open(self, place: Path | str, width: int = 360, height: int = 740) -> None:
         """Load a file or an address in a window of ``width`` by ``height`` CSS pixels and wait until it is there."""
-        self.ask(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
-        )
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.ask("Emulation.setDeviceMetricsOverride", **size)
         self.messages.clear()
         self.ask("Page.navigate", url=place if isinstance(place, str) else place.as_uri())
         while not any(message.get("method") == "Page.loadEventFired" for message in self.messages):
@@ -69,29 +66,25 @@ class Page:
         return done["result"].get("value")
 
     def wait(self, script: str, seconds: float = 30) -> None:
-        """Until an expression is true."""
         end = time.monotonic() + seconds
         while not self.run(script):
             assert time.monotonic() < end, f"{script}: {self.run('document.body.innerText')}"
             time.sleep(0.05)
 
     def give(self, selector: str, file: Path) -> None:
-        """Choose a file."""
         root = self.ask("DOM.getDocument")["root"]["nodeId"]
         node = self.ask("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.ask("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
 
     def press(self, key: str, code: int) -> None:
-        """Press a key, of that virtual key code."""
         for kind in ("keyDown", "keyUp"):
             self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
     def read_aloud(self) -> list[tuple[str, str]]:
         """Role and name of all that a screen reader meets, in order."""
         nodes = self.ask("Accessibility.getFullAXTree")["nodes"]
-        return [
-            (node["role"]["value"], str(node.get("name", {}).get("value", ""))) for node in nodes if not node["ignored"]
-        ]
+        met = [node for node in nodes if not node["ignored"]]
+        return [(node["role"]["value"], str(node.get("name", {}).get("value", ""))) for node in met]
 
     def picture(self, **more: Any) -> bytes:
         """A PNG of what is in the window."""
@@ -99,16 +92,12 @@ class Page:
 
     def complaints(self) -> list[str]:
         """What went to the console as an error, and uncaught exceptions."""
-        return [
-            json.dumps(message["params"])
-            for message in self.messages
-            if message.get("method") == "Runtime.exceptionThrown"
-            or (message.get("method") == "Log.entryAdded" and message["params"]["entry"]["level"] == "error")
-            or (message.get("method") == "Runtime.consoleAPICalled" and message["params"]["type"] == "error")
-        ]
+        kinds = ("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled")
+        events = [message["params"] for message in self.messages if message.get("method") in kinds]
+        levels = [event.get("entry", {}).get("level", event.get("type", "error")) for event in events]
+        return [json.dumps(event) for event, level in zip(events, levels, strict=True) if level == "error"]
 
     def asked(self) -> list[str]:
-        """The addresses that it asked for."""
         return [m["params"]["request"]["url"] for m in self.messages if m.get("method") == "Network.requestWillBeSent"]
 
 
@@ -125,9 +114,7 @@ def browsing(profile: Path) -> Iterator[Page]:
 
     command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
                "--remote-debugging-pipe", f"--user-data-dir={profile}"]  # fmt: skip
-    process = subprocess.Popen(
-        command, preexec_fn=as_three_and_four, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = Popen(command, preexec_fn=as_three_and_four, close_fds=False, stdout=DEVNULL, stderr=DEVNULL)
     os.close(to_browser)
     os.close(from_browser)
     page = Page(wrote, reads)

@@ -11,14 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from landmarks.classical import features_file
-
-# In the made world a photo uploaded twice differs in 0 to 42 of 256 bits (42: a mosaic covers a corner of one of the two),
 from landmarks.common import files, parallel
-
-# In the made world a photo uploaded twice differs in 0 to 42 of 256 bits (42: a mosaic covers a corner of one of the two),
 from landmarks.dataset import schema, splitting, tables
-
-# In the made world a photo uploaded twice differs in 0 to 42 of 256 bits (42: a mosaic covers a corner of one of the two),
 from landmarks.images import decoding
 
 # In the made world a photo uploaded twice differs in 0 to 42 of 256 bits (42: a mosaic covers a corner of one of the two),

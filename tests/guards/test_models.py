@@ -35,7 +35,7 @@ CALIBRATION_ERROR = 0.1
 def predictions(model: str) -> pd.DataFrame:
     """Actual, predicted and confidence of all photos."""
     landmarks = tables.read_split(Path("data/split.csv"))["landmark_id"]
-    return tables.read_predictions(Path(f"plots/predictions/{model}.csv"), landmarks)
+    return tables.read_predictions(Path(f"data/predictions/{model}.csv"), landmarks)
 
 
 def held_out(model: str) -> pd.DataFrame:
@@ -51,7 +51,7 @@ def asked(model: str, mirrored: bool) -> NDArray[np.str_]:
     from landmarks.deep import classifier, image_cache  # here: the other guards need not wait for TensorFlow
 
     network, ids = classifier.load(Path(f"models/{model}.json")), list(held_out(model).index)
-    shown = image_cache.cached(Path("data/anonymous"), ids, network.recipe.size, network.recipe.crop)
+    shown = image_cache.preprocessed(Path("data/anonymous"), ids, network.preprocessing)
     shown = shown[:, :, ::-1] if mirrored else shown
     return np.array(network.labels)[network.probabilities(shown).argmax(axis=1)]
 

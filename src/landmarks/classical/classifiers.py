@@ -1,10 +1,7 @@
 """The classical models: scikit-learn pipelines from descriptors to landmarks."""
 
-from __future__ import annotations
-
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,50 +16,25 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
-from landmarks.classical.encodings import ENCODERS, Encoding, Flat, Photos
-from landmarks.classical.local_features import Detector
+from landmarks.classical.config import Kind, PipelineConfig
+from landmarks.classical.encodings import ENCODERS, Flat, Photos
 from landmarks.common.errors import InputError
 from landmarks.evaluation import calibration
 
 Values = NDArray[np.float64]
 Labels = NDArray[np.str_]
-Kind = Literal["bayes", "tree", "svm", "logistic", "neighbours"]
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 NEIGHBOURS = 5
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A classical model in all its parts.
-
-    Attributes:
-        detector: of the features it is fitted on.
-        encoding: how a photo's descriptors become one vector.
-        kind: of classifier.
-        n: principal components of that vector; 0 leaves it as it is.
-        keypoints: descriptors that ``flat`` lays end to end.
-        words: of the vocabulary of the other encodings.
-        components: principal components of a descriptor in them.
-        sample: descriptors that they learn from.
-        seed: of all that is drawn.
-    """
-
-    detector: Detector
-    encoding: Encoding
-    kind: Kind
-    n: int = 0
-    keypoints: int = 32
-    words: int = 64
-    components: int = 64
-    sample: int = 60_000
-    seed: int = 0
-
-
-def encoder(recipe: Recipe) -> Any:
-    """The transformer from descriptors to one vector a photo."""
-    if recipe.encoding == "flat":
-        return Flat(recipe.detector, recipe.keypoints)
-    return ENCODERS[recipe.encoding](recipe.detector, recipe.words, recipe.components, recipe.sample, recipe.seed)
+def encoder(config: PipelineConfig) -> Any:
+    """The transformer from descriptors to one vector a photo. Raises ``InputError`` if its vocabulary has no words."""
+    if config.encoding == "flat":
+        return Flat(config.detector, config.keypoints)
+    if config.words < 2:
+        raise InputError(f"the encoding {config.encoding} has {config.words} words; in params.yaml, give it 64 or so")
+    shared = {name: getattr(config, name) for name in ("detector", "words", "components", "sample", "seed")}
+    return ENCODERS[config.encoding](**shared)
 
 
 def classifier(kind: Kind, seed: int) -> Any:
@@ -80,24 +52,24 @@ def classifier(kind: Kind, seed: int) -> Any:
             return KNeighborsClassifier(NEIGHBOURS, weights="distance", algorithm="brute")
 
 
-def pipeline(recipe: Recipe) -> Pipeline:
+def pipeline(config: PipelineConfig) -> Pipeline:
     """``encode``, ``pca`` where ``n`` is above 0, ``model``: fitted on ``Features.values`` and ``Features.landmarks``."""
-    steps = [("encode", encoder(recipe)), ("model", classifier(recipe.kind, recipe.seed))]
-    if recipe.n:
-        steps.insert(1, ("pca", PCA(recipe.n, svd_solver="full")))
+    steps = [("encode", encoder(config)), ("model", classifier(config.classifier, config.seed))]
+    if config.n:
+        steps.insert(1, ("pca", PCA(config.n, svd_solver="full")))
     return Pipeline(steps)
 
 
-def fit(recipe: Recipe, photos: Photos, landmarks: Labels) -> Pipeline:
+def fit(config: PipelineConfig, photos: Photos, landmarks: Labels) -> Pipeline:
     """Fit ``pipeline`` on one thread, so that the bits don't depend on the machine's cores.
 
     Raises ``InputError`` if there are fewer than two landmarks, or fewer photos or columns than components.
     """
     require_landmarks(landmarks)
     with threadpool_limits(1):
-        model = pipeline(recipe)
+        model = pipeline(config)
         encoded = model[0].fit_transform(photos)
-        require_components(recipe.n, encoded)
+        require_components(config.n, encoded)
         model[1:].fit(encoded, landmarks)  # the same steps, so the whole is fitted
     return model
 
@@ -139,9 +111,8 @@ def deal(landmarks: Labels, groups: NDArray[np.int64], folds: int, seed: int, bl
     once, than folds, or if a fold would be trained without one of the landmarks.
     """
     require_landmarks(landmarks)
-    fewest = min(
-        Counter(landmark for landmark, _ in set(zip(landmarks.tolist(), groups.tolist(), strict=True))).values()
-    )
+    distinct = set(zip(landmarks.tolist(), groups.tolist(), strict=True))
+    fewest = min(Counter(landmark for landmark, _ in distinct).values())
     asked = f"{block}.folds asks for {folds}; lower it, or raise sample.per_class, in params.yaml"
     if fewest < folds:
         raise InputError(f"a landmark has {fewest} training photos, near-duplicates counted once, {asked}")
@@ -155,9 +126,7 @@ def deal(landmarks: Labels, groups: NDArray[np.int64], folds: int, seed: int, bl
 def require_landmarks(landmarks: Labels) -> None:
     """Raise ``InputError`` unless there are photos of two landmarks at least to tell apart."""
     if (count := len(set(landmarks.tolist()))) < 2:
-        raise InputError(
-            f"the training photos are of {count} landmark; two are needed: see sample.classes in params.yaml"
-        )
+        raise InputError(f"the training photos are of {count} landmark; two are needed: see sample.classes")
 
 
 def by_components(

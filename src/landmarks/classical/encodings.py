@@ -3,10 +3,8 @@
 All learn on what ``fit`` is given and on a sample of its descriptors: what they need for that doesn't grow with the photos.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,18 +13,18 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
+from landmarks.classical.config import Encoding
 from landmarks.classical.local_features import COLUMNS, Detector, comparable
 from landmarks.common.errors import InputError
 
 Photos = NDArray[np.object_]
 Vectors = NDArray[np.float32]
-Encoding = Literal["flat", "words", "vlad", "fisher"]
 
 
 class Flat(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """The thesis' encoding: the ``keypoints`` strongest descriptors end to end, zeros where a photo has fewer."""
 
-    def __init__(self, detector: Detector, keypoints: int = 32) -> None:
+    def __init__(self, detector: Detector, keypoints: int) -> None:
         self.detector = detector
         self.keypoints = keypoints
 
@@ -54,9 +52,7 @@ class _Vocabulary(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]  
     ``components`` kept of a descriptor, the size of the ``sample`` both are learnt from, and a ``seed``.
     """
 
-    def __init__(
-        self, detector: Detector, words: int = 64, components: int = 64, sample: int = 60_000, seed: int = 0
-    ) -> None:
+    def __init__(self, detector: Detector, words: int, components: int, sample: int, seed: int) -> None:
         self.detector = detector
         self.words = words
         self.components = components
@@ -71,7 +67,7 @@ class _Vocabulary(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]  
         if len(drawn) < needed:
             raise InputError(
                 f"{len(drawn)} descriptors of the training photos, encoding.sample at most, are too few for a vocabulary "
-                f"of {self.words} words on {components} components; lower encoding.words and encoding.components, "
+                f"of {self.words} words on {components} components; lower words (in models or grid) and encoding.components, "
                 "or raise encoding.sample and keypoints.count"
             )
         self.pca_ = PCA(components, svd_solver="covariance_eigh").fit(drawn)

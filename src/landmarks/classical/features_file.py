@@ -1,8 +1,7 @@
 """The file of the keypoints stage: descriptors of all photos, read without being held in memory."""
 
-from __future__ import annotations
-
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -14,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from landmarks.classical.local_features import COLUMNS, NUMBERS, Settings
+from landmarks.classical.local_features import COLUMNS, NUMBERS, FeatureSettings
 from landmarks.common.errors import InputError
 from landmarks.common.files import whole
 from landmarks.common.parallel import batched
@@ -34,27 +33,32 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Features:
-    """Descriptors of n photos.
+    """Descriptors of n photos; ``points`` and ``values`` are views into the file, whose arrays are those of a ``Row``."""
 
-    Attributes:
-        settings: how they were made.
-        ids: (n,), sorted.
-        landmarks: (n,).
-        found: int64 (n,): keypoints there were before the strongest were kept (of ORB, which stops by itself, somewhat
-            more than are asked for).
-        points: object (n,) of float32 (k, 4), views into the file.
-        values: object (n,) of (k, columns), views into the file: what the classical pipelines are fitted on.
-    """
-
-    settings: Settings
-    ids: NDArray[np.str_]
-    landmarks: NDArray[np.str_]
-    found: NDArray[np.int64]
-    points: NDArray[np.object_]
-    values: NDArray[np.object_]
+    settings: FeatureSettings
+    ids: NDArray[np.str_]  # (n,), sorted
+    landmarks: NDArray[np.str_]  # (n,)
+    found: NDArray[np.int64]  # (n,), before the strongest were kept; ORB stops by itself, somewhat above what is asked
+    points: NDArray[np.object_]  # (n,)
+    values: NDArray[np.object_]  # (n,): what the classical pipelines are fitted on
 
 
-def write(path: Path, settings: Settings, rows: Iterator[Row]) -> None:
+def packed(row: Row) -> bytes:
+    """Return ``row`` without its id and landmark as bytes, compressed."""
+    counts = np.array([row.found, len(row.points)], np.int64)
+    return zlib.compress(counts.tobytes() + row.points.tobytes() + row.values.tobytes(), 1)
+
+
+def unpacked(content: bytes, photo: str, landmark: str, settings: FeatureSettings) -> Row:
+    """Return the row that ``packed`` made ``content`` of, under ``settings``, for this photo and landmark."""
+    data = zlib.decompress(content)
+    found, kept = np.frombuffer(data, np.int64, 2).tolist()
+    points = np.frombuffer(data, np.float32, 4 * kept, offset=16).reshape(-1, 4)
+    values = np.frombuffer(data, NUMBERS[settings.detector], offset=16 + points.nbytes)
+    return Row(photo, landmark, found, points, values.reshape(-1, COLUMNS[settings.detector]))
+
+
+def write(path: Path, settings: FeatureSettings, rows: Iterator[Row]) -> None:
     """Write an Arrow file (``pandas.read_feather`` opens it), a block of photos at a time; its bytes depend on its content alone."""
     schema = _schema(settings)
     with whole(path) as partial, pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as file:
@@ -62,7 +66,7 @@ def write(path: Path, settings: Settings, rows: Iterator[Row]) -> None:
             file.write_batch(_batch(schema, block))
 
 
-def _schema(settings: Settings) -> pa.Schema:
+def _schema(settings: FeatureSettings) -> pa.Schema:
     numbers = pa.list_(pa.from_numpy_dtype(NUMBERS[settings.detector]))
     columns = {"id": pa.string(), "landmark_id": pa.string(), "found": pa.int64(), "points": pa.list_(pa.float32())}
     return pa.schema({**columns, "values": numbers}, {"settings": json.dumps(asdict(settings))})
@@ -87,28 +91,19 @@ def read(path: Path) -> Features:
     """
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        settings = Settings(**json.loads(table.schema.metadata[b"settings"]))
+        settings = FeatureSettings(**json.loads(table.schema.metadata[b"settings"]))
         table.validate(full=True)  # else a bad offset reads beyond the file
         if table.schema != _schema(settings) or any(column.null_count for column in table.columns):
             raise ValueError("other columns than it should have")
-        columns = {"points": 4, "values": COLUMNS[settings.detector]}
-        views = {name: _views(table.column(name), width) for name, width in columns.items()}
-        if any(len(points) != len(values) for points, values in zip(views["points"], views["values"], strict=True)):
+        ids, landmarks = (np.array(table.column(name).to_pylist(), np.str_) for name in ("id", "landmark_id"))
+        points, values = _views(table.column("points"), 4), _views(table.column("values"), COLUMNS[settings.detector])
+        if any(len(where) != len(what) for where, what in zip(points, values, strict=True)):
             raise ValueError("a photo has more descriptors than keypoints, or fewer")
-        return Features(
-            settings,
-            np.array(table.column("id").to_pylist(), np.str_),
-            np.array(table.column("landmark_id").to_pylist(), np.str_),
-            table.column("found").to_numpy(),
-            views["points"],
-            views["values"],
-        )
+        return Features(settings, ids, landmarks, table.column("found").to_numpy(), points, values)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run: dvc repro keypoints") from None
     except (pa.ArrowException, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: not a file of the keypoints stage ({error}); run: dvc repro --force keypoints"
-        ) from None
+        raise InputError(f"{path}: no file of the keypoints stage ({error}); run: dvc repro -f keypoints") from None
 
 
 @cache

@@ -1,13 +1,13 @@
 """Keypoints of a photo and their descriptors (the thesis' figures 7 to 11)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from landmarks.common.knobs import Knob
 
 Picture = NDArray[np.uint8]
 Detector = Literal["kaze", "orb", "akaze", "sift"]
@@ -20,35 +20,36 @@ SMALLEST = 32  # pixels a side; in photos a pixel high AKAZE writes past its mem
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What makes a descriptor.
+class FeatureConfig:
+    """An entry of ``features`` in params.yaml."""
 
-    Attributes:
-        detector: ``kaze`` (Alcantarilla et al., 2012; 64 floats), ``akaze`` (the same, 2013; 61 bytes), ``orb`` (Rublee
-            et al., 2011; 32 bytes) or ``sift`` (Lowe, 2004; 128 bytes).
-        count: keypoints kept of a photo, the strongest by response.
-        long_side: pixels to which photos are shrunk first; it bounds the memory (KAZE: 500 MB a megapixel).
-        protocol: ``thesis`` detects, keeps the strongest, then describes those, which leaves out the multiscale
-            derivatives of KAZE; ``joint`` detects and describes in one pass, then keeps the strongest; ``upright`` is
-            that without turning each patch to its own direction: photos of buildings know where up is.
-    """
-
-    detector: Detector
-    count: int
-    long_side: int
-    protocol: Protocol
+    # kaze: Alcantarilla et al., 2012, 64 floats; akaze: the same, 2013, 61 bytes; orb: Rublee et al., 2011, 32 bytes;
+    # sift: Lowe, 2004, 128 bytes
+    detector: Annotated[Detector, Knob("Kind of keypoint and descriptor")]
+    # thesis leaves out the multiscale derivatives of KAZE; upright leaves each patch unrotated: buildings stand upright
+    protocol: Annotated[
+        Protocol, Knob("joint: detect and describe at once; upright: unrotated; thesis: detect, select, then describe")
+    ]
 
 
-def describe(picture: Picture, settings: Settings) -> tuple[list[Any], NDArray[Any], int]:
-    """The strongest keypoints of a photo and their descriptors.
+@dataclass(frozen=True)
+class KeypointsConfig:
+    """The block ``keypoints`` of params.yaml."""
 
-    Args:
-        picture: uint8 BGR (height, width, 3), already shrunk.
-        settings: which, and how many.
+    count: Annotated[int, Knob("Strongest keypoints kept of a photo, by response", min=1, max=100_000)]
+    long_side: Annotated[int, Knob("Pixels that photos are shrunk to (KAZE: 500 MB a megapixel)", min=32, max=2048)]
 
-    Returns:
-        ``cv2.KeyPoint``, strongest first (``thesis``: as OpenCV leaves them); float32 (KAZE) or uint8, (as many,
-        ``COLUMNS``); how many there were before the strongest were kept.
+
+@dataclass(frozen=True)
+class FeatureSettings(KeypointsConfig, FeatureConfig):
+    """All that decides which descriptors a photo has."""
+
+
+def describe(picture: Picture, settings: FeatureSettings) -> tuple[list[Any], NDArray[Any], int]:
+    """The strongest keypoints of a photo, uint8 BGR (height, width, 3), already shrunk; and their descriptors.
+
+    Returns ``cv2.KeyPoint``, strongest first (``thesis``: as OpenCV leaves them); float32 (KAZE) or uint8, (as many,
+    ``COLUMNS``); how many there were before the strongest were kept.
     """
     empty: NDArray[Any] = np.zeros((0, COLUMNS[settings.detector]), NUMBERS[settings.detector])
     if min(picture.shape[:2]) < SMALLEST:
@@ -72,7 +73,7 @@ def describe(picture: Picture, settings: Settings) -> tuple[list[Any], NDArray[A
     return list(points), values.astype(empty.dtype), len(found)
 
 
-def _tool(settings: Settings) -> Any:
+def _tool(settings: FeatureSettings) -> Any:
     upright = settings.protocol == "upright"
     match settings.detector:
         case "kaze":

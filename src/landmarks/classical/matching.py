@@ -1,7 +1,5 @@
 """Which keypoints of two photos are the same point of a place (the thesis' figures 10 and 11, verified)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.classical.local_features import BINARY, Detector, comparable
+
+Both = tuple[NDArray[Any], NDArray[Any]]  # an array of each photo
 
 TOLERANCE = 0.01  # of the longer side: how far from where the homography puts it a point may lie
 SCALE = 1000  # RANSAC works in these units a side, in which its own numerical bounds make sense
@@ -24,18 +24,12 @@ class Matches:
     inliers: NDArray[np.bool_]
 
 
-def match(
-    points: tuple[NDArray[np.float32], NDArray[np.float32]],
-    values: tuple[NDArray[Any], NDArray[Any]],
-    detector: Detector,
-    ratio: float = 0.8,
-) -> Matches:
-    """Pairs that pass Lowe's ratio test, and those of them that one homography explains.
+def match(points: Both, values: Both, detector: Detector, ratio: float = 0.8) -> Matches:
+    """Pairs of keypoints of two photos, and those of them that one homography explains.
 
     Args:
-        points: of both photos, (k, 2 or more): x, y in shares of the longer side.
-        values: their descriptors, (k, columns).
-        detector: that made them; decides between Hamming and Euclidean distance.
+        points: float32 (k, 2 or more) of each photo: x, y in shares of the longer side.
+        values: their descriptors, (k, columns), compared by Hamming or Euclidean distance, as suits the ``detector``.
         ratio: a pair counts if its distance is below this share of the second nearest one's (Lowe, 2004).
 
     Returns:
@@ -52,21 +46,16 @@ def match(
     return Matches(pairs, inliers)
 
 
-def _nearest(values: tuple[NDArray[Any], NDArray[Any]], detector: Detector, ratio: float) -> NDArray[np.int64]:
+def _nearest(values: Both, detector: Detector, ratio: float) -> NDArray[np.int64]:
     if not len(values[0]) or len(values[1]) < 2:
         return np.zeros((0, 2), np.int64)
     binary = detector in BINARY
     one, other = values if binary else (comparable(side, detector) for side in values)
     found = cv2.BFMatcher(cv2.NORM_HAMMING if binary else cv2.NORM_L2).knnMatch(one, other, 2)
-    kept = sorted((best for best, second in found if best.distance < ratio * second.distance), key=_distance)
-    once = {
-        match.trainIdx: match.queryIdx for match in reversed(kept)
-    }  # of those that want the same keypoint, the nearest
+    kept = [best for best, second in found if best.distance < ratio * second.distance]
+    kept.sort(key=lambda best: best.distance)
+    once = {match.trainIdx: match.queryIdx for match in reversed(kept)}  # of several for one keypoint, the nearest
     return np.array(sorted((query, train) for train, query in once.items()), np.int64).reshape(-1, 2)
-
-
-def _distance(match: Any) -> float:
-    return float(match.distance)
 
 
 def _keeps_shape(homography: NDArray[np.float64]) -> bool:

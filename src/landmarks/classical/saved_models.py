@@ -1,7 +1,5 @@
 """Classical models on disk: loaded without executing anything, and held against what they were trained on."""
 
-from __future__ import annotations
-
 import io
 import json
 import zipfile
@@ -14,7 +12,7 @@ import skops.io
 from sklearn.pipeline import Pipeline
 
 from landmarks.classical import encodings
-from landmarks.classical.local_features import Settings
+from landmarks.classical.local_features import FeatureSettings
 from landmarks.common.errors import InputError
 from landmarks.common.files import whole
 
@@ -23,14 +21,14 @@ OURS: tuple[type, ...] = (encodings.Flat, *encodings.ENCODERS.values())
 TRUSTED = [*(f"{kind.__module__}.{kind.__name__}" for kind in OURS), "sklearn.tree._tree.Tree"]
 
 
-def save(path: Path, model: Pipeline, settings: Settings) -> None:
+def save(path: Path, model: Pipeline, settings: FeatureSettings) -> None:
     """Write a fitted pipeline beside the settings of the descriptors it was fitted on; the bytes depend on these alone."""
     content = skops.io.dumps({"model": model, "descriptors": asdict(settings)})
     with whole(path) as partial:
         partial.write_bytes(_canonical(content))
 
 
-def load(path: Path, settings: Settings) -> Pipeline:
+def load(path: Path, settings: FeatureSettings) -> Pipeline:
     """Read what ``save`` wrote; nothing but scikit-learn's classes and this project's encodings is built from it.
 
     Raises ``InputError`` if it is missing, is something else, holds anything further, or was trained on descriptors made
@@ -44,14 +42,10 @@ def load(path: Path, settings: Settings) -> Pipeline:
         raise InputError(f"{path}: no such file; run: dvc repro baseline") from None
     except Exception as error:  # strangers' bytes: skops, zipfile and json raise what they like
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"{path}: not a model of the baseline stage ({said}); run: dvc repro --force baseline"
-        ) from None
+        raise InputError(f"{path}: not a model of the baseline stage ({said}); run: dvc repro -f baseline") from None
     if trained_on != asdict(settings):
-        other = [f"{name} {value!r}" for name, value in asdict(settings).items() if trained_on.get(name) != value]
-        raise InputError(
-            f"{path}: trained on other descriptors than these, which have {', '.join(other)}; run: dvc repro baseline"
-        )
+        other = ", ".join(f"{k} {value!r}" for k, value in asdict(settings).items() if trained_on.get(k) != value)
+        raise InputError(f"{path}: trained on other descriptors than these, with {other}; run: dvc repro baseline")
     return model
 
 

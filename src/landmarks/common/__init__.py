@@ -1,1 +1,1 @@
-"""What every package stands on: errors, atomic files, parallel work, progress. It changes no result."""
+"""Shared by all packages: errors, statuses, atomic files, parallel work, progress, cached results. It changes no result."""

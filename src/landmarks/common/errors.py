@@ -1,5 +1,5 @@
-"""The one error a person can put right."""
+"""The error that a user can fix."""
 
 
 class InputError(ValueError):
-    """Something given from outside is wrong: the message names the file, the row and the way out, in one line."""
+    """An input is wrong: the message names the file, the row and the remedy, in one line."""

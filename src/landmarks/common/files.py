@@ -1,6 +1,4 @@
-"""Outputs that are there whole or not at all."""
-
-from __future__ import annotations
+"""Atomic writes of files and folders, their hashes, and JSON."""
 
 import contextlib
 import hashlib
@@ -16,9 +14,9 @@ from landmarks.common.errors import InputError
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a path beside ``path`` to write to; it takes the name of ``path`` once the block ends without an error.
+    """Yield a path beside ``path`` to write to; it is renamed to ``path`` when the block ends without an error.
 
-    Whatever was called ``path`` before is replaced only then, so a crash leaves the old output or none, never half of one.
+    A file that was there before is replaced only then: a crash leaves the old output or none, never a part of one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.getpid()}.{path.name}")
@@ -32,7 +30,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder, which starts empty."""
+    """Yield a new, empty folder beside ``path``, which replaces ``path`` as ``whole`` does for a file."""
     partial = path.with_name(f".partial.{path.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -46,30 +44,21 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def sha256(path: Path) -> str:
-    """The hexadecimal SHA-256 of a file."""
+    """Return the hexadecimal SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def entries(journal: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a journal, a line each; none if there is no journal. Half a line, of a killed run, is skipped."""
-    for line in journal.read_text().splitlines() if journal.exists() else ():
-        with contextlib.suppress(ValueError):
-            yield json.loads(line)
-
-
 def read_json(path: Path, stage: str) -> Any:
-    """What ``write_json`` wrote. Raises ``InputError`` if it is missing or is something else: ``stage`` makes it."""
+    """Return what ``write_json`` wrote. Raises ``InputError`` if it is missing or no JSON; ``stage`` is named as the remedy."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run: dvc repro {stage}") from None
     except ValueError as error:
-        raise InputError(
-            f"{path}: not as the stage {stage} writes it ({error}); run: dvc repro --force {stage}"
-        ) from None
+        raise InputError(f"{path}: not as stage {stage} writes it ({error}); run: dvc repro --force {stage}") from None
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` with stable keys, floats as given, one trailing newline."""
+    """Write ``value`` atomically: keys in their order, floats as given, one trailing newline."""
     with whole(path) as partial:
         partial.write_text(json.dumps(value, indent=2, sort_keys=False, ensure_ascii=False) + "\n")

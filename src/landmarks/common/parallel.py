@@ -1,6 +1,4 @@
-"""All per-photo work: in parallel, with a progress bar, errors as values."""
-
-from __future__ import annotations
+"""Work on single photos: in parallel, with a progress bar, errors as values."""
 
 import os
 from collections import deque
@@ -19,24 +17,24 @@ from landmarks.common.errors import InputError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-BLOCK = 16  # items a worker that are under way at once
-WORKERS = "LANDMARKS_WORKERS"  # an environment variable: how many work at once can't change a result
+BLOCK = 16  # items per worker that are handed out at once
+WORKERS = "LANDMARKS_WORKERS"  # an environment variable: the number of processes changes no result
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What took the place of a result."""
+    """The error that took the place of a result."""
 
     error: Exception
 
 
 def workers() -> int:
-    """How many processes work at once: ``LANDMARKS_WORKERS``, else one a core."""
+    """Return the number of processes: ``LANDMARKS_WORKERS``, by default one per core."""
     return environment(WORKERS) or joblib.cpu_count()
 
 
 def environment(name: str) -> int:
-    """A whole number from an environment variable, 0 if it is not set. Raises ``InputError`` if it is something else."""
+    """Return the whole number in an environment variable, 0 if it is not set. Raises ``InputError`` if it is no number."""
     value = os.environ.get(name, "0")
     if not value.isdecimal():
         raise InputError(f"the environment variable {name} is {value!r}; give a whole number, or unset it")
@@ -46,10 +44,10 @@ def environment(name: str) -> int:
 def each(
     function: Callable[[Item], Result], items: Sequence[Item], label: str, unit: str = "photo"
 ) -> Generator[Result | Failure]:
-    """Yield ``function(item)`` in the order of ``items``; what it raises is yielded as a ``Failure``.
+    """Yield ``function(item)`` in the order of ``items``; an exception is yielded as a ``Failure``.
 
-    Each call gets one thread, so that results don't depend on the number of workers. Memory holds one
-    block of results, however slowly they are consumed.
+    Each call runs on one thread, so that results do not depend on the number of workers. Memory holds one block of results,
+    however slowly they are consumed.
     """
     yield from progress.over(_blocks(function, items), len(items), label, unit)
 
@@ -63,13 +61,13 @@ def _blocks(function: Callable[[Item], Result], items: Sequence[Item]) -> Genera
                 for result in results:  # noqa: UP028 - `yield from` would close `results` before the block below
                     yield result
             finally:
-                deque(results, maxlen=0)  # where the reader stops early: joblib warns of results that nobody takes
+                deque(results, maxlen=0)  # after an early stop: joblib warns of results that are not consumed
 
 
 def threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """``function(item)`` in the order of ``items``, by as many threads: for work that leaves Python, as a network's does.
+    """Yield ``function(item)`` in the order of ``items``, on threads: for work that releases the GIL, as a network does.
 
-    What it raises, it raises here.
+    Exceptions are raised here.
     """
     cv2.setNumThreads(1)
     with joblib.Parallel(n_jobs=workers(), backend="threading", return_as="generator") as parallel:
@@ -77,14 +75,14 @@ def threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterat
 
 
 def batched(results: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of ``size`` of them, the last perhaps shorter: ``itertools.batched`` of Python 3.12."""
+    """Yield lists of ``size`` results, the last one perhaps shorter: ``itertools.batched`` of Python 3.12."""
     rest = iter(results)
     while block := list(islice(rest, size)):
         yield block
 
 
 def sound(results: Generator[Result | Failure]) -> Iterator[Result]:
-    """The same results, for work that needs all of them: raises what a ``Failure`` holds."""
+    """Yield the results; raise the error of the first ``Failure``: for work that needs all results."""
     for result in results:
         if isinstance(result, Failure):
             results.close()
@@ -97,5 +95,5 @@ def _one(function: Callable[[Item], Result], item: Item) -> Result | Failure:
     with threadpool_limits(1):
         try:
             return function(item)
-        except Exception as error:  # handed to the caller, who knows what to do with a bad photo
+        except Exception as error:  # the caller decides what a failure means
             return Failure(error)

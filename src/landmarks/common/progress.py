@@ -1,6 +1,4 @@
-"""Progress bars on stderr; a line a tenth where stderr is no terminal."""
-
-from __future__ import annotations
+"""Progress bars on stderr; a line every ten seconds if stderr is no terminal."""
 
 import sys
 from collections.abc import Iterator
@@ -11,16 +9,15 @@ from tqdm import tqdm
 Result = TypeVar("Result")
 
 
-def bar(total: int | None, label: str, unit: str) -> tqdm[Any]:
-    """A bar to be updated by hand."""
+def bar(total: int | None, label: str, unit: str) -> "tqdm[Any]":
+    """Return a bar that the caller updates."""
     quiet = not sys.stderr.isatty()
-    return tqdm(
-        total=total, desc=label, unit=unit, unit_scale=unit == "B", mininterval=10 if quiet else 0.2, leave=not quiet
-    )
+    often: dict[str, Any] = {"mininterval": 10 if quiet else 0.2, "leave": not quiet}
+    return tqdm(total=total, desc=label, unit=unit, unit_scale=unit == "B", **often)
 
 
 def over(results: Iterator[Result], total: int, label: str, unit: str = "photo") -> Iterator[Result]:
-    """The same results, each of them a step of a bar."""
+    """Yield the results; each is one step of a bar."""
     with bar(total, label, unit) as steps:
         for result in results:
             yield result

@@ -1,11 +1,8 @@
-"""Tables of (id, url, landmark_id) in the millions of rows: read, cleaned, sampled, in Arrow's memory."""
-
-from __future__ import annotations
+"""Tables of (id, url, landmark_id) in the millions of rows: read, checked, cleaned, in Arrow's memory."""
 
 import contextlib
 import csv
 import hashlib
-import heapq
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -23,6 +20,7 @@ from landmarks.common.errors import InputError
 from landmarks.common.files import whole
 from landmarks.dataset import schema
 
+Batches = Iterable[pa.RecordBatch]
 COLUMNS = ("id", "url", "landmark_id")
 SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS])
 NULLS = ("", "NaN", "nan", "None")  # the Kaggle file of 2018 writes the string None
@@ -41,9 +39,8 @@ def batches(path: Path) -> Generator[pa.RecordBatch]:
     except csv.Error as error:
         raise InputError(f"{path}: not a CSV file with the columns {', '.join(COLUMNS)}: {error}") from None
     schema.require(path, found, COLUMNS)
-    text = pa.csv.ConvertOptions(
-        column_types={name: pa.string() for name in COLUMNS}, include_columns=list(COLUMNS), strings_can_be_null=False
-    )
+    kinds = dict.fromkeys(COLUMNS, pa.string())
+    text = pa.csv.ConvertOptions(column_types=kinds, include_columns=list(COLUMNS), strings_can_be_null=False)
     cells = pa.csv.ParseOptions(newlines_in_values=True)
     rows = 0
     try:
@@ -72,9 +69,7 @@ def read(path: Path) -> pa.Table:
     return pa.Table.from_batches(batches(path), SCHEMA)
 
 
-def checked(
-    path: Path | str, found: Iterable[pa.RecordBatch], again: Callable[[], Iterable[pa.RecordBatch]]
-) -> Iterator[pa.RecordBatch]:
+def checked(path: Path | str, found: Batches, again: Callable[[], Batches]) -> Iterator[pa.RecordBatch]:
     """Hand the batches on; raise ``InputError`` at the first id that is no file name or, at the end, stands in two rows.
 
     Rows are counted with the header. Nulls are no ids: the clean stage drops them. Of each id 8 bytes are kept; should two
@@ -123,7 +118,7 @@ def _hashes(ids: pa.StringArray) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(digests), np.uint64)
 
 
-def write(path: Path, found: Iterable[pa.RecordBatch]) -> int:
+def write(path: Path, found: Batches) -> int:
     """Write a CSV file, whole or not at all. Returns its number of rows."""
     rows = 0
     with whole(path) as partial, pa.OSFile(str(partial), "wb") as file:
@@ -156,72 +151,6 @@ def clean(table: pa.RecordBatch) -> tuple[pa.RecordBatch, Counter[str]]:
     return kept, counts
 
 
-def commonest(landmarks: pa.ChunkedArray, classes: int, per_class: int) -> list[str]:
-    """The ``classes`` landmarks with the most rows, in their own order; ties are broken by id, the lower first.
-
-    Raises ``InputError`` if there are fewer landmarks or photos than asked for.
-    """
-    counts = pc.value_counts(landmarks)
-    if len(counts) < classes:
-        raise InputError(
-            f"the catalogue has {len(counts)} landmarks, sample.classes asks for {classes}; lower it in params.yaml"
-        )
-    order = sorted(counts.to_pylist(), key=lambda row: (-row["counts"], schema.natural(row["values"])))[:classes]
-    for row in order:
-        if row["counts"] < per_class:
-            raise InputError(
-                f"landmark {row['values']} has {row['counts']} photos, sample.per_class asks for {per_class}; "
-                "lower it, or sample.classes, in params.yaml"
-            )
-    return sorted((row["values"] for row in order), key=schema.natural)
-
-
-def others(landmarks: pa.ChunkedArray, known: Iterable[str], count: int, seed: int) -> list[str]:
-    """``count`` landmarks that are not ``known``, or as many as there are, in the order of a hash of seed and name."""
-    names = set(pc.unique(landmarks).to_pylist()).difference(known)
-    return heapq.nsmallest(count, names, key=lambda name: _rank(f"{seed} ".encode(), name.encode()))
-
-
-def unknown(table: pa.Table, landmarks: Iterable[str], count: int, reserve: int, seed: int) -> pa.Table:
-    """``count`` photos of the ``landmarks``, one of each while there are enough of them, and up to ``reserve`` more.
-
-    As ``sample`` gives them, but all of the landmark ``unknown``. Raises ``InputError`` if there are fewer photos.
-    """
-    turns = [sample(table, [landmark], count + reserve, 0, seed) for landmark in landmarks]
-    rows = [turn.slice(place, 1) for place in range(count + reserve) for turn in turns if place < len(turn)]
-    if len(rows) < count:
-        raise InputError(
-            f"the catalogue has {len(rows)} photos of other landmarks, sample.unknown asks for {count}; lower it in params.yaml"
-        )
-    drawn = pa.concat_tables(rows[: count + reserve])
-    spare = pa.array([int(place >= count) for place in range(len(drawn))])
-    names = pa.array([schema.UNKNOWN] * len(drawn))
-    place = {name: drawn.schema.get_field_index(name) for name in ("landmark_id", "reserve")}
-    drawn = drawn.set_column(place["landmark_id"], "landmark_id", names)
-    return drawn.set_column(place["reserve"], "reserve", spare)
-
-
-def _rank(prefix: bytes, name: bytes) -> bytes:
-    return hashlib.blake2b(prefix + name, digest_size=16).digest()
-
-
-def sample(table: pa.Table, landmarks: Iterable[str], per_class: int, reserve: int, seed: int) -> pa.Table:
-    """``per_class`` rows of each landmark, then up to ``reserve`` more to replace the expired.
-
-    Rows are ordered by a hash of seed and id: neither the order of the catalogue nor rows added to it move the others.
-    Adds the column ``reserve``, 0 or 1.
-    """
-    parts, prefix = [], f"{seed} ".encode()
-    for landmark in landmarks:
-        rows = table.filter(pc.equal(table["landmark_id"], landmark))
-        ids = enumerate(rows["id"].cast(pa.binary()).to_pylist())
-        keys = ((_rank(prefix, id_), index) for index, id_ in ids)
-        ranked = rows.take([i for _, i in heapq.nsmallest(per_class + reserve, keys)])
-        spare = pa.array([int(rank >= per_class) for rank in range(len(ranked))])
-        parts.append(ranked.select(COLUMNS).append_column("reserve", spare))
-    return pa.concat_tables(parts)
-
-
 @contextlib.contextmanager
 def local(source: str) -> Iterator[Path]:
     """The path of a CSV file; one given by URL is fetched first, with a progress bar, and removed afterwards.
@@ -243,8 +172,6 @@ def local(source: str) -> Iterator[Path]:
                         file.write(chunk)
                         bar.update(len(chunk))
         except requests.RequestException as error:
-            raise InputError(
-                f"{source}: cannot be fetched ({error}); set catalogue.source to a file you have"
-            ) from None
+            raise InputError(f"{source}: cannot be fetched ({error}); set catalogue.source to a file") from None
         file.flush()
         yield Path(file.name)

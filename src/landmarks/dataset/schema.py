@@ -1,7 +1,5 @@
 """What stages may rely on: which columns a table has, which ids name a file, in which order landmarks stand."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Sequence
@@ -23,9 +21,8 @@ def require(path: Path | str, found: Sequence[str], columns: Sequence[str]) -> N
         if column not in found:
             near = difflib.get_close_matches(column, found, n=1, cutoff=0.5)
             hint = f"; is it the column {near[0]!r}?" if near else "."
-            raise InputError(
-                f"{path}: no column {column!r} among {', '.join(map(repr, found))}{hint} Rename it in row 1"
-            )
+            there = ", ".join(map(repr, found))
+            raise InputError(f"{path}: no column {column!r} among {there}{hint} Rename it in row 1")
 
 
 def natural(landmark: str) -> tuple[Any, ...]:

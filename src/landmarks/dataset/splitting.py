@@ -1,7 +1,5 @@
 """Which photo is for training, which for selection, which for the one test."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import defaultdict
 
@@ -19,14 +17,8 @@ BLOCK = 1024  # photos compared with all others at once
 def near_duplicates(hashes: NDArray[np.bool_], distance: int) -> NDArray[np.int64]:
     """Group photos whose hashes differ in at most ``distance`` bits, directly or through others.
 
-    Every pair is compared, in blocks that bound the memory: 256 bits are four words, and 20,000 photos take seconds.
-
-    Args:
-        hashes: bool (n, bits).
-        distance: bits; 0 groups equal hashes only.
-
-    Returns:
-        Group numbers, int64 (n,).
+    Every pair is compared, in blocks that bound the memory: 256 bits are four words, and 20,000 photos take seconds. From
+    ``hashes``, bool (n, bits), to group numbers, int64 (n,); a distance of 0 groups equal hashes only.
     """
     padded = np.pad(hashes, ((0, 0), (0, -hashes.shape[1] % 64)))
     words = np.packbits(padded, axis=1).view(np.uint64)
@@ -54,14 +46,15 @@ def split(
     members = defaultdict(list)
     for index, group in enumerate(groups):
         members[group].append(index)
-    units = sorted(
-        members.values(), key=lambda unit: hashlib.blake2b(f"{seed} {min(ids[i] for i in unit)}".encode()).digest()
-    )
+
+    def rank(unit: list[int]) -> bytes:
+        return hashlib.blake2b(f"{seed} {min(ids[i] for i in unit)}".encode()).digest()
+
     total = {name: landmarks.count(name) for name in set(landmarks)}
     quota = {(name, "test"): round(n * test) for name, n in total.items()}
     quota |= {(name, "validation"): round(n * validation) for name, n in total.items()}
     result = [""] * len(ids)
-    for unit in units:
+    for unit in sorted(members.values(), key=rank):
         home = landmarks[min(unit, key=lambda i: ids[i])]
         name = next((part for part in ("test", "validation") if quota[home, part] >= len(unit)), "train")
         for index in unit:

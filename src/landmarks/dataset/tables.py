@@ -1,7 +1,5 @@
 """Contracts between stages: named columns, checked where they are read."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,9 +43,7 @@ def check_ids(path: Path, table: pd.DataFrame) -> None:
     twice = table["id"].duplicated()
     if twice.any():
         row = int(twice.to_numpy().argmax())
-        raise InputError(
-            f"{path}: row {row + 2}: the id {table['id'].iloc[row]!r} stands in an earlier row; remove one"
-        )
+        raise InputError(f"{path}: row {row + 2}: the id {table['id'].iloc[row]!r} stands in an earlier row; remove it")
 
 
 def read_split(path: Path, ids: Iterable[str] | None = None, landmarks: Iterable[str] | None = None) -> pd.DataFrame:
@@ -56,25 +52,18 @@ def read_split(path: Path, ids: Iterable[str] | None = None, landmarks: Iterable
     Raises ``InputError`` if the two don't speak of the same photos, or if a row is not as that stage writes it.
     """
     table = read(path, ["id", "landmark_id", "split", "group"])
-    sound = {
-        "id": ~table["id"].duplicated(),
-        "split": table["split"].isin(schema.PARTS),
-        "group": table["group"].str.fullmatch("[0-9]{1,18}"),
-    }
+    numbered = table["group"].str.fullmatch("[0-9]{1,18}")
+    sound = {"id": ~table["id"].duplicated(), "split": table["split"].isin(schema.PARTS), "group": numbered}
     for column, holds in sound.items():
         if not holds.all():
             row = int((~holds).to_numpy().argmax())
-            value = table[column].iloc[row]
-            raise InputError(
-                f"{path}: row {row + 2}: {column} {value!r} stands twice or is none; run: dvc repro --force split"
-            )
+            wrong = f"row {row + 2}: {column} {table[column].iloc[row]!r}"
+            raise InputError(f"{path}: {wrong} stands twice or is none; run: dvc repro --force split")
     table = table.set_index("id")
     if ids is None:
         return table
     if strangers := set(ids).symmetric_difference(table.index):
-        raise InputError(
-            f"{path}: the photo {min(strangers)!r} is in the split or the features, not in both; run: dvc repro"
-        )
+        raise InputError(f"{path}: {min(strangers)!r} is in the split or the features, not in both; run: dvc repro")
     table = table.loc[list(ids)]
     if landmarks is not None and (other := table["landmark_id"] != list(landmarks)).any():
         raise InputError(f"{path}: the photo {other.idxmax()!r} is of another landmark in the features; run: dvc repro")
@@ -82,20 +71,14 @@ def read_split(path: Path, ids: Iterable[str] | None = None, landmarks: Iterable
 
 
 def write_predictions(
-    path: Path,
-    ids: Iterable[str],
-    actual: Iterable[str],
-    labels: Sequence[str],
-    probabilities: NDArray[np.floating[Any]],
+    path: Path, ids: Iterable[str], actual: Iterable[str], labels: Sequence[str], probabilities: NDArray[Any]
 ) -> None:
     """Write id, actual, predicted, confidence: ``probabilities`` is (n, labels), the confidence its largest, 6 digits.
 
     Raises ``InputError`` if one is no number.
     """
     if not np.isfinite(probabilities).all():
-        raise InputError(
-            f"{path}: the model gives no probability for some photos; have its training photos any keypoints?"
-        )
+        raise InputError(f"{path}: some photos get no probability; have the model's training photos any keypoints?")
     best = probabilities.argmax(axis=1)
     predicted = np.asarray(labels)[best]
     confidence = probabilities[np.arange(len(best)), best].astype(float).round(6)

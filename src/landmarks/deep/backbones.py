@@ -1,6 +1,4 @@
-"""Pre-trained modules: whatever they were published as, photos go in and one vector a photo comes out."""
-
-from __future__ import annotations
+"""Pre-trained backbones: TF-Hub handles, SavedModels and keras.applications behind one interface, photos to vectors."""
 
 import difflib
 import sys
@@ -16,58 +14,45 @@ from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
 with warnings.catch_warnings():
-    warnings.filterwarnings(
-        "ignore", "pkg_resources is deprecated"
-    )  # tensorflow-hub asks for it; the lock pins one that has it
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # tensorflow-hub imports it; the lock pins it
     import tensorflow_hub as hub
 
 from landmarks.common.errors import InputError
+from landmarks.images.preprocessing import Preprocessing
 
-Values = tuple[float, float]
-RANGES: tuple[Values, ...] = ((0, 1), (-1, 1), (0, 255))  # of pixel values: what published modules take
+RANGES = ((0, 1), (-1, 1), (0, 255))  # of pixel values that published backbones take
 PROBED = 64  # photos that the range is tried on
-CHANCE = 0.01  # that a right range is refused
+CHANCE = 0.01  # of refusing the right range
 CUSTOM = {"KerasLayer": hub.KerasLayer}  # what Keras has to be told when it opens a .keras file
 REMEDY = "set cnn.module and cnn.size in params.yaml; without a network, to a SavedModel folder"
 
 
 @dataclass(frozen=True)
-class Module:
-    """A pre-trained network without its top.
+class Backbone:
+    """A pre-trained network without its top."""
 
-    Attributes:
-        name: TF-Hub handle, SavedModel folder, or name in ``keras.applications``.
-        layer: the Keras layer.
-        size: pixels a side of the photos that it takes.
-        scale: from RGB in [0, 1] to the values that it takes.
-        certain: whether ``scale`` is known, or what somebody wrote into params.yaml.
-        learnable: its variables, but for the statistics of batch norm, in the order from the photo to the vector.
-    """
-
-    name: str
+    name: str  # TF-Hub handle, SavedModel folder, or name in keras.applications
     layer: Any
-    size: int
-    scale: Callable[[Any], Any]
-    certain: bool
-    learnable: list[Any]
+    size: int  # pixels a side of the photos that it takes
+    scale: Callable[[Any], Any]  # from RGB in [0, 1] to the values that it takes
+    certain: bool  # whether scale is known, rather than taken from params.yaml
+    learnable: list[Any]  # variables without the statistics of batch norm, from the photo to the vector
 
 
-class Trunk(tf.keras.layers.Layer):  # type: ignore[misc]  # TensorFlow has no types
-    """A module as the first layer of a network: float32 RGB in [0, 1], (n, size, size, 3), to float32 (n, dimensions).
+class BackboneLayer(tf.keras.layers.Layer):  # type: ignore[misc]  # TensorFlow has no types
+    """A backbone as the first layer of a network: float32 RGB in [0, 1], (n, size, size, 3), to float32 (n, dimensions).
 
-    Args:
-        module: which.
-        tuned: share of its variables that learn, the last ones.
-        statistics: whether batch norm goes by the batch in training and learns from it, or by what it came with.
+    The last of its variables are trained, the share ``tuned``. With ``statistics``, batch norm uses the batch in training
+    and updates its averages; without, it keeps those it came with.
     """
 
-    def __init__(self, module: Module, tuned: float, statistics: bool) -> None:
+    def __init__(self, backbone: Backbone, tuned: float, statistics: bool) -> None:
         super().__init__(name="trunk")
-        self.layer, self.scale, self._statistics = module.layer, module.scale, statistics
-        count = round(tuned * len(module.learnable))
-        self._learning = {id(variable) for variable in module.learnable[len(module.learnable) - count :]}
+        self.layer, self.scale, self._statistics = backbone.layer, backbone.scale, statistics
+        count = round(tuned * len(backbone.learnable))
+        self._trained = {id(variable) for variable in backbone.learnable[len(backbone.learnable) - count :]}
         if tuned and not count:
-            raise InputError(f"cnn.module {module.name}: has nothing to train; set cnn.recipe to frozen in params.yaml")
+            raise InputError(f"cnn.module {backbone.name}: has nothing to train; set cnn.recipe to frozen")
 
     def call(self, pictures: Any, training: bool = False) -> Any:
         """The vectors."""
@@ -75,56 +60,54 @@ class Trunk(tf.keras.layers.Layer):  # type: ignore[misc]  # TensorFlow has no t
 
     @property
     def trainable_weights(self) -> list[Any]:
-        """What gradient descent may change."""
-        return [weight for weight in self.layer.weights if id(weight) in self._learning]
+        """The variables that gradient descent changes."""
+        return [weight for weight in self.layer.weights if id(weight) in self._trained]
 
     @property
     def non_trainable_weights(self) -> list[Any]:
-        """All the rest, the statistics of batch norm among it."""
-        return [weight for weight in self.layer.weights if id(weight) not in self._learning]
+        """All other variables, the statistics of batch norm among them."""
+        return [weight for weight in self.layer.weights if id(weight) not in self._trained]
 
 
-def load(name: str, size: int, values: Values, training: bool) -> Module:
-    """Load a module; ``training`` where batch norm shall be able to go by the batch.
+def load(name: str, preprocessing: Preprocessing, training: bool) -> Backbone:
+    """Load a backbone; with ``training``, its batch norm can use the batch.
 
-    ``size`` 0 takes the size that the module says it has; ``values``, the lowest and highest pixel value that it takes, are
-    not asked of ``keras.applications``, which know. Raises ``InputError`` if it cannot be reached, does not take photos of
-    that size or does not give one vector a photo.
+    Size 0 stands for the size that the backbone states. ``keras.applications`` know the range of pixel values themselves.
+    Raises ``InputError`` if it cannot be reached, does not take photos of that size or does not give one vector a photo.
     """
     make = getattr(tf.keras.applications, name, None)
     known = callable(make) and not Path(name).exists()
     try:
-        module = _application(name, make, size) if known else _published(name, size, values, training)
+        backbone = _application(name, make, preprocessing.size) if known else _published(name, preprocessing, training)
     except InputError:
         raise
     except Exception as error:  # TF-Hub and Keras raise what they like: OSError, ValueError, URLError, Exception …
         raise InputError(f"cnn.module {name}: cannot be loaded ({first_line(error)}){_hint(name)}; {REMEDY}") from None
     try:
-        blank = module.scale(tf.zeros((1, module.size, module.size, 3)))
-        shape = tf.distribute.get_strategy().run(module.layer, [blank], {"training": False}).shape
+        blank = backbone.scale(tf.zeros((1, backbone.size, backbone.size, 3)))
+        shape = tf.distribute.get_strategy().run(backbone.layer, [blank], {"training": False}).shape
     except (ValueError, TypeError, tf.errors.OpError):
-        raise InputError(
-            f"cnn.module {name}: does not take RGB photos of {module.size} pixels a side; {REMEDY}"
-        ) from None
+        raise InputError(f"cnn.module {name}: takes no RGB photos of {backbone.size} pixels a side; {REMEDY}") from None
     if len(shape) != 2:
         raise InputError(f"cnn.module {name}: gives {shape[1:]} a photo, not one vector; {REMEDY}")
-    return module
+    return backbone
 
 
-def _application(name: str, make: Any, size: int) -> Module:
+def _application(name: str, make: Any, size: int) -> Backbone:
     side = size or int(make(weights=None).input_shape[1])
     layer = make(include_top=False, weights="imagenet", pooling="avg", input_shape=(side, side, 3))
     prepare = sys.modules[make.__module__].preprocess_input
-    return Module(name, layer, side, lambda pictures: prepare(pictures * 255), True, list(layer.trainable_variables))
+    return Backbone(
+        name=name, layer=layer, size=side, scale=lambda pictures: prepare(pictures * 255), certain=True,
+        learnable=list(layer.trainable_variables),
+    )  # fmt: skip
 
 
-def _published(name: str, size: int, values: Values, training: bool) -> Module:
-    # Loaded first: of a name, KerasLayer would import Keras 3 to no end. One that is not trainable ignores that it is in training
+def _published(name: str, preprocessing: Preprocessing, training: bool) -> Backbone:
+    # Loaded first: given a name, KerasLayer imports Keras 3, which is of no use. A layer that is not trainable ignores `training`
     layer = hub.KerasLayer(hub.load(name), trainable=training)
     if training and not layer._has_training_argument:  # the layer would leave it out in silence
-        raise InputError(
-            f"cnn.module {name}: has no training mode; set cnn.recipe to frozen or two-phase in params.yaml"
-        )
+        raise InputError(f"cnn.module {name}: has no training mode; set cnn.recipe to frozen or two-phase")
     found = layer.resolved_object
     shapes = {
         tuple(spec.shape[1:3])
@@ -133,25 +116,20 @@ def _published(name: str, size: int, values: Values, training: bool) -> Module:
         if isinstance(spec, tf.TensorSpec) and spec.shape.rank == 4
     }
     (own,) = shapes if len(shapes) == 1 else (None,)
-    if not (side := size or (own and own[0])):
+    if not (side := preprocessing.size or (own and own[0])):
         raise InputError(f"cnn.module {name}: does not say what size of photos it takes; set cnn.size in params.yaml")
     if own and own[0] and own != (side, side):
-        raise InputError(
-            f"cnn.module {name}: takes photos of {own[0]} x {own[1]} pixels, not of {side}; set cnn.size to {own[0]} or 0"
-        )
-    low, high = values
-    return Module(
-        name,
-        layer,
-        side,
-        lambda pictures: low + pictures * (high - low),
-        False,
-        list(getattr(found, "trainable_variables", ())),
-    )
+        sizes = f"photos of {own[0]} x {own[1]} pixels, not of {side}"
+        raise InputError(f"cnn.module {name}: takes {sizes}; set cnn.size to {own[0]} or 0")
+    low, high = preprocessing.low, preprocessing.high
+    return Backbone(
+        name=name, layer=layer, size=side, scale=lambda pictures: low + pictures * (high - low), certain=False,
+        learnable=list(getattr(found, "trainable_variables", ())),
+    )  # fmt: skip
 
 
 def by_name(layer: Any, name: str) -> Any:
-    """The same layer, of a TF-Hub module one that can say in a .keras file from where its graph is to be loaded."""
+    """The same layer; a TF-Hub layer becomes one that names in a .keras file where its graph is to be loaded from."""
     if not isinstance(layer, hub.KerasLayer):
         return layer
     named = hub.KerasLayer(name, trainable=layer.trainable, name=layer.name)
@@ -165,38 +143,36 @@ def _hint(name: str) -> str:
     return f"; is it {near[0]!r}?" if near and near[0] != name else ""
 
 
-def check_range(module: Module, pictures: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
-    """Raise ``InputError`` if the vectors tell landmarks apart better from another range of pixel values.
+def check_range(backbone: Backbone, pictures: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+    """Raise ``InputError`` if the vectors separate landmarks better from another range of pixel values.
 
-    Nothing in a published module says whether it takes values in [0, 1], [-1, 1] or [0, 255], and a wrong one gives a bad
-    model, no error. So each is tried: how early do photos of the same landmark come when the others are ordered by cosine?
-    Another range must be better beyond chance, by Wilcoxon's signed-rank test on each photo's average precision.
-
-    Args:
-        module: whose ``scale`` is in doubt.
-        pictures: training photos, float32 RGB in [0, 1], (n, size, size, 3).
-        labels: class numbers (n,).
+    A published backbone does not state whether it takes values in [0, 1], [-1, 1] or [0, 255]; a wrong range gives a bad
+    model and no error. So each is tried: the other photos are ordered by cosine, and those of the same landmark should come
+    first. Another range must be better beyond chance, by Wilcoxon's signed-rank test on each photo's average precision.
+    ``pictures`` are training photos, float32 RGB in [0, 1], (n, size, size, 3); ``labels`` their class ids (n,).
     """
-    if module.certain:
+    if backbone.certain:
         return
-    asked = _average_precision(module, module.scale(pictures), labels)
-    own = (module.scale(0.0), module.scale(1.0))
+    own_precision = _average_precision(backbone, backbone.scale(pictures), labels)
+    own = (backbone.scale(0.0), backbone.scale(1.0))
     others = {
-        (low, high): _average_precision(module, low + pictures * (high - low), labels)
+        (low, high): _average_precision(backbone, low + pictures * (high - low), labels)
         for low, high in RANGES
         if (low, high) != own
     }
     (low, high), best = max(others.items(), key=lambda item: item[1].mean())
-    if (best != asked).any() and wilcoxon(best, asked, alternative="greater").pvalue < CHANCE / len(RANGES):
+    if not (best != own_precision).any():
+        return
+    if wilcoxon(best, own_precision, alternative="greater").pvalue < CHANCE / len(RANGES):
         raise InputError(
-            f"cnn.module {module.name}: {len(labels)} training photos find others of their landmark with a mean average precision "
-            f"of {best.mean():.2f} from pixel values in [{low}, {high}], of {asked.mean():.2f} from those of cnn.low and "
+            f"cnn.module {backbone.name}: {len(labels)} training photos find others of their landmark with a mean average precision "
+            f"of {best.mean():.2f} from pixel values in [{low}, {high}], of {own_precision.mean():.2f} from those of cnn.low and "
             f"cnn.high; set them to {low} and {high} in params.yaml"
         )
 
 
-def _average_precision(module: Module, pictures: Any, labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    vectors = tf.math.l2_normalize(module.layer(pictures, training=False), axis=1).numpy()
+def _average_precision(backbone: Backbone, pictures: Any, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    vectors = tf.math.l2_normalize(backbone.layer(pictures, training=False), axis=1).numpy()
     alike = np.nan_to_num(vectors @ vectors.T, nan=-1)
     np.fill_diagonal(alike, -np.inf)
     order = np.argsort(-alike, axis=1, kind="stable")[:, :-1]
@@ -206,5 +182,5 @@ def _average_precision(module: Module, pictures: Any, labels: NDArray[np.int64])
 
 
 def first_line(error: Exception) -> str:
-    """What it says, or its name where it says nothing."""
+    """The first line of an error's message, or its type where the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,7 +1,5 @@
 """The trained network in the forms that others run: TensorFlow Serving's SavedModel, and LiteRT for a phone."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 import warnings
@@ -16,40 +14,39 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from landmarks.deep import backbones
-from landmarks.deep.classifier import Network, scaled
+from landmarks.deep.classifier import Classifier, scaled
 from landmarks.images import decoding
 
 Pictures = NDArray[np.uint8]
-Shares = NDArray[np.float32]
+Probabilities = NDArray[np.float32]
 Lite = Literal["float32", "float16", "int8"]
-Run = Callable[[Pictures, list[bytes]], Shares]  # photos and their files to probabilities (n, labels)
+Run = Callable[[Pictures, list[bytes]], Probabilities]  # photos and their files to probabilities (n, labels)
 
 
-def original(network: Network) -> Run:
+def original(network: Classifier) -> Run:
     """The network as it was trained; the files are not looked at."""
     return lambda shown, _: network.probabilities(shown)
 
 
-def saved_model(network: Network, folder: Path) -> None:
+def saved_model(network: Classifier, folder: Path) -> None:
     """Write a SavedModel with two signatures, both giving ``probabilities`` (n, labels) and ``labels``.
 
     ``serving_default`` takes ``pictures``, float32 RGB in [0, 1], (n, size, size, 3); ``jpeg`` takes ``bytes``, the files
     themselves, (n,): decoded, cut or squashed and scaled inside, as in training but for the decoder's rounding.
     """
-    size, crop = network.recipe.size, network.recipe.crop
+    size, crop = network.preprocessing.size, network.preprocessing.crop
     module = tf.Module()
     module.model = network.model
     labels = tf.constant(network.labels)
 
     def probabilities(pictures: Any) -> dict[str, Any]:
-        shares = network.shares(pictures)
-        return {"probabilities": shares, "labels": tf.repeat(labels[None], tf.shape(shares)[0], axis=0)}
+        softmax = network.softmax(pictures)
+        return {"probabilities": softmax, "labels": tf.repeat(labels[None], tf.shape(softmax)[0], axis=0)}
 
     def square(content: Any) -> Any:
-        longer, shorter = (
-            reduce(tf.image.extract_jpeg_shape(content)[:2]) for reduce in (tf.reduce_max, tf.reduce_min)
-        )
-        enough = -(-size * longer // shorter) if crop else size  # the scale of photos.read_square
+        ends = tf.reduce_max, tf.reduce_min
+        longer, shorter = (end(tf.image.extract_jpeg_shape(content)[:2]) for end in ends)
+        enough = -(-size * longer // shorter) if crop else size  # the scale that Preprocessing.decode takes
         decode = partial(tf.io.decode_jpeg, content, channels=3, dct_method="INTEGER_ACCURATE")
         scales = [(longer >= factor * enough, partial(decode, ratio=factor)) for factor, _ in decoding.REDUCED]
         picture = tf.case(scales, default=decode)
@@ -63,26 +60,28 @@ def saved_model(network: Network, folder: Path) -> None:
     def jpeg(content: Any) -> dict[str, Any]:
         return probabilities(tf.map_fn(square, content, fn_output_signature=tf.float32))
 
+    pictures, files = (
+        tf.TensorSpec((None, size, size, 3), tf.float32, "pictures"),
+        tf.TensorSpec((None,), tf.string, "bytes"),
+    )
     signatures = {
-        "serving_default": tf.function(probabilities).get_concrete_function(
-            tf.TensorSpec((None, size, size, 3), tf.float32, "pictures")
-        ),
-        "jpeg": tf.function(jpeg).get_concrete_function(tf.TensorSpec((None,), tf.string, "bytes")),
+        "serving_default": tf.function(probabilities).get_concrete_function(pictures),
+        "jpeg": tf.function(jpeg).get_concrete_function(files),
     }
     tf.saved_model.save(module, str(folder), signatures)
     (folder / "fingerprint.pb").unlink()  # holds a random number, and nobody needs it
 
 
-def keras(network: Network, path: Path) -> None:
+def keras(network: Classifier, path: Path) -> None:
     """Write a .keras file of float32 RGB in [0, 1] to probabilities: the same bytes every time.
 
     It holds all weights and, of a TF-Hub module, the name from which ``hub.KerasLayer`` loads the graph. Load it with
     ``tf_keras.models.load_model(path, custom_objects={"KerasLayer": hub.KerasLayer})``.
     """
-    layers, size = tf.keras.layers, network.recipe.size
+    layers, size = tf.keras.layers, network.preprocessing.size
     trunk, *head = network.model.layers
     model = tf.keras.Sequential([
-        layers.InputLayer((size, size, 3)), *_affine(trunk.scale), backbones.by_name(trunk.layer, network.recipe.module), *head,
+        layers.InputLayer((size, size, 3)), *_affine(trunk.scale), backbones.by_name(trunk.layer, network.recipe.training.module), *head,
         layers.Rescaling(1 / network.temperature), layers.Softmax(),
     ])  # fmt: skip
     with tempfile.TemporaryDirectory() as place:
@@ -119,20 +118,15 @@ def open_keras(path: Path) -> Run:
     return lambda shown, _: np.asarray(model(scaled(shown), training=False), np.float32)
 
 
-def lite(network: Network, examples: Pictures) -> Iterator[tuple[Lite, bytes]]:
-    """The network as LiteRT (.tflite) files: one picture, float32 RGB in [0, 1], (1, size, size, 3), to probabilities.
+def lite(network: Classifier, examples: Pictures) -> Iterator[tuple[Lite, bytes]]:
+    """Each form of the weights and its LiteRT file: a picture, float32 RGB in [0, 1], (1, size, size, 3), to probabilities.
 
-    Args:
-        network: what to convert.
-        examples: training photos, uint8 RGB (n, size, size, 3), that ``int8`` takes the ranges of its activations from.
-
-    Yields:
-        Each form of the weights, and the file.
+    From ``examples``, training photos, uint8 RGB (n, size, size, 3), ``int8`` takes the ranges of its activations.
     """
-    size = network.recipe.size
+    size = network.preprocessing.size
     module = tf.Module()
     module.model = network.model
-    signature = tf.function(network.shares).get_concrete_function(tf.TensorSpec((1, size, size, 3), tf.float32))
+    signature = tf.function(network.softmax).get_concrete_function(tf.TensorSpec((1, size, size, 3), tf.float32))
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signature)
         for form in get_args(Lite):
@@ -150,11 +144,11 @@ def serve(folder: Path) -> dict[str, Run]:
     """The two signatures of a SavedModel: pictures, uint8 RGB (n, size, size, 3), and their files to probabilities (n, labels)."""
     loaded = tf.saved_model.load(str(folder))  # named in the functions below: its variables live as long as they do
 
-    def of_pictures(shown: Pictures, files: list[bytes]) -> Shares:
+    def of_pictures(shown: Pictures, files: list[bytes]) -> Probabilities:
         answer = loaded.signatures["serving_default"](pictures=tf.constant(scaled(shown)))
         return np.asarray(answer["probabilities"], np.float32)
 
-    def of_files(shown: Pictures, files: list[bytes]) -> Shares:
+    def of_files(shown: Pictures, files: list[bytes]) -> Probabilities:
         return np.asarray(loaded.signatures["jpeg"](bytes=tf.constant(files))["probabilities"], np.float32)
 
     return {"saved_model": of_pictures, "saved_model_jpeg": of_files}
@@ -168,7 +162,7 @@ def interpret(content: bytes) -> Run:
     interpreter.allocate_tensors()
     (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def of_pictures(shown: Pictures, files: list[bytes]) -> Shares:
+    def of_pictures(shown: Pictures, files: list[bytes]) -> Probabilities:
         made = []
         for picture in shown:
             interpreter.set_tensor(taken["index"], scaled(picture[None]))

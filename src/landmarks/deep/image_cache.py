@@ -1,6 +1,4 @@
-"""Photos as a network sees them, decoded once: in memory while they are few, on disk when they are many."""
-
-from __future__ import annotations
+"""Preprocessed photos, each decoded once: in memory while they are few, on disk when they are many."""
 
 import errno
 import os
@@ -14,28 +12,28 @@ from numpy.typing import NDArray
 
 from landmarks.common import parallel
 from landmarks.common.errors import InputError
-from landmarks.images import decoding
+from landmarks.images.preprocessing import Preprocessing
 
 Pictures = NDArray[np.uint8]
 MEGABYTES = "LANDMARKS_CACHE"  # an environment variable: where the photos lie can't change a result
 DEFAULT = 1024
 
 
-def cached(folder: Path, ids: list[str], size: int, crop: bool) -> Pictures:
-    """The photos ``folder/<id>.jpg``, uint8 RGB (n, size, size, 3), read-only: ``photos.read_square`` of each.
+def preprocessed(folder: Path, ids: list[str], preprocessing: Preprocessing) -> Pictures:
+    """The photos ``folder/<id>.jpg``, uint8 RGB (n, size, size, 3), read-only.
 
     Above ``LANDMARKS_CACHE`` megabytes (1,024) they lie in a file without a name, which ends with the process.
     Raises ``InputError`` if a photo cannot be read, or the disk is full.
     """
-    pictures = parallel.sound(parallel.each(partial(_square, folder, size, crop), ids, "decode"))
-    shape = (len(ids), size, size, 3)
+    pictures = parallel.sound(parallel.each(partial(_read, folder, preprocessing), ids, "decode"))
+    shape = (len(ids), preprocessing.size, preprocessing.size, 3)
     if np.prod(shape, dtype=np.int64) <= (parallel.environment(MEGABYTES) or DEFAULT) * 2**20:
         return np.fromiter(pictures, np.dtype((np.uint8, shape[1:])), len(ids))
     return _on_disk(pictures, shape)
 
 
-def _square(folder: Path, size: int, crop: bool, photo: str) -> Pictures:
-    return decoding.read_square(folder / f"{photo}.jpg", size, crop)
+def _read(folder: Path, preprocessing: Preprocessing, photo: str) -> Pictures:
+    return preprocessing.read(folder / f"{photo}.jpg")
 
 
 def _on_disk(pictures: Iterable[Pictures], shape: tuple[int, ...]) -> Pictures:
@@ -47,8 +45,8 @@ def _on_disk(pictures: Iterable[Pictures], shape: tuple[int, ...]) -> Pictures:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
                 need = np.prod(shape, dtype=np.int64) / 2**30
+                room = f"{shape[0]} photos take {need:.1f} GB there"
                 raise InputError(
-                    f"{place}: {error}; {shape[0]} photos take {need:.1f} GB there: set TMPDIR to a folder with room, or "
-                    "cnn.size lower"
+                    f"{place}: {error}; {room}: set TMPDIR to a roomier folder, or cnn.size lower"
                 ) from None
         return np.memmap(file, np.uint8, "r", shape=shape)

@@ -1,7 +1,5 @@
 """Where a network looks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
@@ -17,14 +15,9 @@ def drops(
 
     A class-activation map would need the module's last feature map; a feature-vector module gives its mean alone.
 
-    Args:
-        shares: what the network makes of pictures, uint8 RGB (n, size, size, 3): probabilities (n, labels).
-        picture: uint8 RGB (size, size, 3).
-        number: of the label asked about.
-        cells: places a side; the patch, of the photo's mean colour, is as wide as two of them.
-
-    Returns:
-        The probability of the whole photo, and how far it falls, float32 (cells, cells): below 0 where it rises.
+    Of ``picture``, uint8 RGB (size, size, 3), ``cells`` places a side are covered; the patch, of the photo's mean colour, is
+    as wide as two. ``shares`` makes probabilities (n, labels) of pictures. Returns the probability of the label ``number``
+    in the whole photo, and how far it falls, float32 (cells, cells): below 0 where it rises.
     """
     side = len(picture)
     edges = np.linspace(0, side, cells + 1).round().astype(int)

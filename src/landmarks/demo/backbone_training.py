@@ -1,6 +1,4 @@
-"""A small feature-vector module of our own, so that the default run needs no network."""
-
-from __future__ import annotations
+"""The demo's own small backbone, so that the default run needs no network."""
 
 import os
 
@@ -14,9 +12,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from landmarks.demo.config import BackboneConfig
+
 Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
 
-MOMENTUM = 0.9  # of batch norm's averages: Keras' 0.999 would still remember the first epochs at the last
+MOMENTUM = 0.9  # of batch norm's averages: with Keras' 0.999 the first epochs would still count in the last
 
 
 def trunk(size: int, alpha: float) -> Any:
@@ -29,42 +29,29 @@ def trunk(size: int, alpha: float) -> Any:
     return made
 
 
-def train(
-    pictures: NDArray[np.uint8],
-    landmarks: NDArray[np.int64],
-    size: int,
-    alpha: float,
-    epochs: int,
-    batch: int,
-    learning_rate: float,
-    seed: int,
-) -> Any:
-    """Train a trunk to tell landmarks apart, by cross-entropy with Adam and a cosine schedule.
+def train(pictures: NDArray[np.uint8], class_ids: NDArray[np.int64], config: BackboneConfig) -> Any:
+    """Train a backbone to classify landmarks, by cross-entropy with Adam and a cosine schedule.
 
     Args:
-        pictures: uint8 RGB (n, side, side, 3), side at least ``size``: each epoch crops, flips and tints them anew.
-        landmarks: class numbers (n,).
-        size: pixels a side of what the trunk sees.
-        alpha: width of MobileNetV2.
-        epochs: passes over the pictures.
-        batch: pictures a step.
-        learning_rate: at the start; it falls to 0 along a cosine.
-        seed: of everything random.
+        pictures: uint8 RGB (n, side, side, 3), side at least ``config.size``: each epoch crops, flips and tints them differently.
+        class_ids: (n,).
+        config: how.
     """
-    tf.keras.utils.set_random_seed(seed)
+    tf.keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
-    features = trunk(size, alpha)
-    classes = int(landmarks.max()) + 1
+    features = trunk(config.size, config.alpha)
+    classes = int(class_ids.max()) + 1
     model = tf.keras.Sequential([tf.keras.layers.Rescaling(2.0, -1.0), features, tf.keras.layers.Dense(classes)])
-    steps = len(pictures) // batch
-    schedule = tf.keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
+    steps = len(pictures) // config.batch
+    schedule = tf.keras.optimizers.schedules.CosineDecay(config.learning_rate, config.epochs * steps)
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(tf.keras.optimizers.Adam(schedule), loss, ["accuracy"])
-    for epoch in range(epochs):
-        batches = _batches(pictures, landmarks, size, batch, np.random.default_rng([seed, epoch]))
+    for epoch in range(config.epochs):
+        rng = np.random.default_rng([config.seed, epoch])
+        batches = _batches(pictures, class_ids, config.size, config.batch, rng)
         history = model.fit(batches, steps_per_epoch=steps, verbose=0).history
-        accuracy, lost = history["accuracy"][0], history["loss"][0]
-        print(f"epoch {epoch + 1}/{epochs}: loss {lost:.3f}, accuracy {accuracy:.3f}", flush=True)
+        accuracy, loss_value = history["accuracy"][0], history["loss"][0]
+        print(f"epoch {epoch + 1}/{config.epochs}: loss {loss_value:.3f}, accuracy {accuracy:.3f}", flush=True)
     return features
 
 

@@ -1,9 +1,7 @@
-"""Buildings of the made world: stacks of tapered blocks, and the procedural facades they wear.
+"""Buildings of the synthetic demo dataset: stacks of tapered blocks with procedural facades.
 
 A wall, a gable, a dome's ring and a pyramid are all blocks whose top is smaller than their base.
 """
-
-from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
@@ -39,14 +37,12 @@ class Block:
         base = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (self.w / 2, self.d / 2)
         top = base * self.taper
         middle = np.array([self.x, self.y, self.z])
-        return middle + np.vstack(
-            [np.pad(base, ((0, 0), (0, 1))), np.pad(top, ((0, 0), (0, 1)), constant_values=self.h)]
-        )
+        return middle + np.vstack([np.pad(base, ((0, 0), (0, 1))), np.insert(top, 2, self.h, axis=1)])
 
 
 @functools.lru_cache(maxsize=128)
 def building(seed: int, landmark: int) -> tuple[Block, ...]:
-    """The blocks of a landmark, metres, its centre at the origin."""
+    """Return the blocks of a landmark, metres, its centre at the origin."""
     rng = np.random.default_rng([seed, landmark, 10**9])
     w, d, h = rng.uniform(14, 34), rng.uniform(12, 28), rng.uniform(8, 26)
     lean = rng.choice((1.0, 1.0, 0.85, 0.7))
@@ -91,7 +87,7 @@ def _roof(rng: np.random.Generator, wall: Block, facade: int) -> list[Block]:
 
 @functools.lru_cache(maxsize=96)
 def facades(seed: int, landmark: int) -> tuple[Facade, ...]:
-    """Textures of a landmark as pyramids, finest first; ``CITY`` has some too."""
+    """Return the textures of a landmark, or of ``CITY``, as pyramids, finest first."""
     rng = np.random.default_rng([seed, landmark + 1, 10**9 + 1])
     wall = _stone(rng)
     trim = np.clip(wall * rng.choice((0.55, 1.25)) + rng.uniform(-15, 15, 3), 0, 255)
@@ -109,7 +105,7 @@ def facades(seed: int, landmark: int) -> tuple[Facade, ...]:
 
 
 def _stone(rng: np.random.Generator) -> Points:
-    """A wall's colour: mostly warm greys, so that colour alone tells few landmarks apart."""
+    """Return a wall colour: mostly warm greys, so that colour alone distinguishes few landmarks."""
     return np.clip(rng.uniform(90, 215) + np.array([12, 2, -14]) + rng.normal(0, 12, 3), 0, 255)
 
 
@@ -136,9 +132,8 @@ def _facade(rng: np.random.Generator, wall: Points, trim: Points) -> Picture:
                 cv2.circle(texture, middle, radius, glass.tolist(), -1, cv2.LINE_AA)
                 cv2.circle(texture, middle, radius + 2, trim.tolist(), 2, cv2.LINE_AA)
             if cross:
-                cv2.line(
-                    texture, ((low[0] + high[0]) // 2, low[1]), ((low[0] + high[0]) // 2, high[1]), trim.tolist(), 2
-                )
+                middle_x = (low[0] + high[0]) // 2
+                cv2.line(texture, (middle_x, low[1]), (middle_x, high[1]), trim.tolist(), 2)
         y = int(row * cell_h)
         cv2.rectangle(texture, (0, y), (TEXTURE, y + int(rng.integers(2, 8))), trim.tolist(), -1)
     if pilasters:

@@ -1,10 +1,8 @@
-"""Photos of the made world: procedural landmarks, seen from many sides in changing light.
+"""Photos of the synthetic demo dataset: procedural landmarks, seen from many sides in changing light.
 
 Every side of a building's blocks carries a facade and reaches the picture through one homography. All randomness comes
-from ``(seed, landmark, view)``, so a photo is the same bytes wherever and whenever it is taken.
+from ``(seed, landmark, view)``, so a photo has the same bytes on every run.
 """
-
-from __future__ import annotations
 
 import functools
 import importlib.util
@@ -20,7 +18,13 @@ from PIL import Image
 
 from landmarks.demo.buildings import CITY, CITY_FACADES, TEXTURE, Block, Facade, Picture, Points, building, facades
 
-SIZES = ((1024, 693), (1024, 768), (693, 1024), (512, 384), (500, 750))  # width, height: the thesis' figures 4 and 5
+SIZES = (
+    (1024, 693),
+    (1024, 768),
+    (693, 1024),
+    (512, 384),
+    (500, 750),
+)  # width, height, as in the thesis' figures 4 and 5
 SIZE_WEIGHTS = (0.35, 0.2, 0.15, 0.15, 0.15)
 TURNED = 0.06  # share of photos stored on their side, with the EXIF tag that says so
 FACING = 0.5  # share of passers-by who look into the camera
@@ -33,7 +37,7 @@ PORTRAITS = (
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera with no roll of its own beyond ``roll`` radians."""
+    """A pinhole camera; ``roll`` in radians."""
 
     eye: Points
     target: Points
@@ -42,7 +46,7 @@ class Camera:
     centre: tuple[float, float]
 
     def project(self, points: Points) -> tuple[Points, Points]:
-        """World (n, 3) to pixels (n, 2) and depth (n,), metres along the optical axis."""
+        """Project points, metres (n, 3), to pixels (n, 2) and depth (n,), metres along the optical axis."""
         forward = (self.target - self.eye) / np.linalg.norm(self.target - self.eye)
         right = _normal(forward, np.array([0.0, 0.0, 1.0]))
         down = _normal(forward, right)
@@ -53,9 +57,9 @@ class Camera:
 
 
 def photo(seed: int, landmark: int, view: int, copy: int = 0) -> bytes:
-    """One JPEG of the made world, at most 1024 pixels a side.
+    """Return one photo as JPEG, at most 1024 pixels a side.
 
-    ``copy`` above 0 gives the same photo as somebody else would have uploaded it again: smaller and squeezed harder.
+    ``copy`` above 0 gives a near-duplicate, as if the photo was uploaded again: smaller and more compressed.
     """
     rng = np.random.default_rng([seed, landmark, view])
     picture = render(seed, landmark, rng)
@@ -86,12 +90,14 @@ def render(seed: int, landmark: int, rng: np.random.Generator) -> Picture:
 
     canvas = _sky(rng, width, height)
     _ground(canvas, rng, camera)
-    for block in sorted(
-        _city(seed, rng, camera, wide), key=lambda b: -np.hypot(b.x - camera.eye[0], b.y - camera.eye[1])
-    ):
+
+    def near(block: Block) -> float:
+        return -float(np.hypot(block.x - camera.eye[0], block.y - camera.eye[1]))
+
+    for block in sorted(_city(seed, rng, camera, wide), key=near):
         _draw(canvas, block, camera, sun, light, facades(seed, CITY))
     canvas = cv2.addWeighted(canvas, 0.8, canvas, 0, 36)  # haze behind the landmark
-    for block in sorted(blocks, key=lambda b: (-np.hypot(b.x - camera.eye[0], b.y - camera.eye[1]), b.z)):
+    for block in sorted(blocks, key=lambda b: (near(b), b.z)):
         _draw(canvas, block, camera, sun, light, facades(seed, landmark))
     for _ in range(rng.integers(0, 5)):
         _tree(canvas, rng, scale)
@@ -101,7 +107,7 @@ def render(seed: int, landmark: int, rng: np.random.Generator) -> Picture:
 
 
 def _camera(rng: np.random.Generator, tall: float, wide: float, width: int, height: int) -> Camera:
-    angle = rng.normal(-np.pi / 2, 0.65)  # most people stand before the front
+    angle = rng.normal(-np.pi / 2, 0.65)  # most photos are taken from the front
     reach = max(tall, wide) * rng.uniform(1.5, 2.8)
     eye = np.array([np.cos(angle) * reach, np.sin(angle) * reach, rng.choice((1.7, 1.7, tall * rng.uniform(0.2, 1.1)))])
     target = np.array([*rng.normal(0, wide * 0.18, 2), tall * rng.uniform(0.3, 0.6)])
@@ -114,9 +120,8 @@ def _city(seed: int, rng: np.random.Generator, camera: Camera, wide: float) -> I
     for _ in range(rng.integers(2, 9)):
         angle, reach = away + rng.uniform(-0.8, 0.8), wide * rng.uniform(2.2, 4)
         w, d, h = rng.uniform(10, 30), rng.uniform(10, 20), rng.uniform(6, 24)
-        yield Block(
-            np.cos(angle) * reach, np.sin(angle) * reach, 0, w, d, h, (1, 1), int(rng.integers(0, CITY_FACADES))
-        )
+        facade = int(rng.integers(0, CITY_FACADES))
+        yield Block(np.cos(angle) * reach, np.sin(angle) * reach, 0, w, d, h, (1, 1), facade)
 
 
 def _draw(canvas: Picture, block: Block, camera: Camera, sun: float, light: float, worn: tuple[Facade, ...]) -> None:
@@ -133,17 +138,15 @@ def _draw(canvas: Picture, block: Block, camera: Camera, sun: float, light: floa
             normal = -normal
         if np.dot(normal, camera.eye - a) <= 0:
             continue
-        shade = (
-            1 - light + light * max(0.0, float(normal[0] * np.cos(sun) + normal[1] * np.sin(sun))) + 0.25 * normal[2]
-        )
-        _texture(canvas, worn[block.facade], pixels[list(quad)], shade)
+        lit = max(0.0, float(normal[0] * np.cos(sun) + normal[1] * np.sin(sun)))
+        _texture(canvas, worn[block.facade], pixels[list(quad)], 1 - light + light * lit + 0.25 * normal[2])
     if camera.eye[2] > block.z + block.h:
         colour = (110 * (1 - light / 3), 108 * (1 - light / 3), 104 * (1 - light / 3))
         cv2.fillConvexPoly(canvas, pixels[4:].astype(np.int32), colour, cv2.LINE_AA)
 
 
 def _normal(a: Points, b: Points) -> Points:
-    """Unit vector across both (numpy's own cross takes ten times as long on so short vectors)."""
+    """Unit vector across both (numpy's cross takes ten times as long on such short vectors)."""
     across = np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
     return across / (np.sqrt(across @ across) + 1e-9)
 
@@ -170,14 +173,11 @@ def _texture(canvas: Picture, levels: Facade, quad: Points, shade: float) -> Non
 
 
 def _sky(rng: np.random.Generator, width: int, height: int) -> Picture:
-    top, bottom = (
-        np.array([(70, 120, 200), (200, 220, 240)])
-        if rng.random() < 0.6
-        else np.array([(150, 155, 165), (225, 225, 225)])
-    )
+    blue, grey = ((70, 120, 200), (200, 220, 240)), ((150, 155, 165), (225, 225, 225))
+    top, bottom = np.array(blue if rng.random() < 0.6 else grey)
     if rng.random() < 0.15:
         top, bottom = np.array([(60, 50, 90), (240, 160, 110)])
-    small = (width // 4, height // 4)  # a sky has no detail worth drawing at full size
+    small = (width // 4, height // 4)  # a sky has no detail that needs the full size
     ramp = np.linspace(0, 1, small[1])[:, None, None] ** rng.uniform(0.6, 1.4)
     clouds = cv2.resize(rng.random((7, 9)).astype(np.float32), small, interpolation=cv2.INTER_CUBIC)
     cover = np.clip(clouds * 2 - rng.uniform(0.8, 1.8), 0, 0.9)[..., None]
@@ -223,7 +223,7 @@ def _tree(canvas: Picture, rng: np.random.Generator, scale: float) -> None:
 
 
 def _paste(canvas: Picture, sprite: Picture, x: int, bottom: int, tall: float) -> None:
-    """Blend an RGBA sprite, ``tall`` pixels high, its foot at ``(x, bottom)``; what hangs over the edge is cut."""
+    """Blend an RGBA sprite, ``tall`` pixels high, its foot at ``(x, bottom)``, cropped to the canvas."""
     size = (max(int(sprite.shape[1] * tall / sprite.shape[0]), 2), max(int(tall), 2))
     sprite = cv2.resize(sprite, size, interpolation=cv2.INTER_AREA)
     left, top = x - size[0] // 2, bottom - size[1]
@@ -242,7 +242,7 @@ def _heads() -> tuple[Picture, ...]:
     """The portraits cut out along an ellipse: RGBA."""
     heads = []
     for package, file, (x, y, w, h) in PORTRAITS:
-        found = importlib.util.find_spec(package)  # found, not imported: the file is all that is wanted of it
+        found = importlib.util.find_spec(package)  # located, not imported: only the file is needed
         home = Path(str(found and found.origin)).parent
         picture = np.asarray(Image.open(home / file).convert("RGB"))[y : y + h, x : x + w]
         mask = np.zeros((h, w), np.uint8)
@@ -260,9 +260,8 @@ def _passer_by(canvas: Picture, rng: np.random.Generator, scale: float) -> None:
     for side in (-1, 1):
         cv2.rectangle(canvas, (int(x + side * head * 0.45 - head * 0.3), int(neck + head * 2.5)),
                       (int(x + side * head * 0.45 + head * 0.3), int(neck + head * 6)), trousers, -1)  # fmt: skip
-    cv2.ellipse(
-        canvas, (x, int(neck + head * 1.7)), (int(head * 0.95), int(head * 1.75)), 0, 0, 360, coat, -1, cv2.LINE_AA
-    )
+    middle, axes = (x, int(neck + head * 1.7)), (int(head * 0.95), int(head * 1.75))
+    cv2.ellipse(canvas, middle, axes, 0, 0, 360, coat, -1, cv2.LINE_AA)
     if rng.random() < FACING:
         sprite = _heads()[rng.integers(0, len(PORTRAITS))]
         if rng.random() < 0.5:
@@ -272,9 +271,8 @@ def _passer_by(canvas: Picture, rng: np.random.Generator, scale: float) -> None:
         _paste(canvas, sprite, x, int(top + head), head)
     else:
         hair = rng.uniform((20, 15, 10), (140, 110, 90)).tolist()
-        cv2.ellipse(
-            canvas, (x, int(top + head / 2)), (int(head * 0.38), int(head / 2)), 0, 0, 360, hair, -1, cv2.LINE_AA
-        )
+        middle, axes = (x, int(top + head / 2)), (int(head * 0.38), int(head / 2))
+        cv2.ellipse(canvas, middle, axes, 0, 0, 360, hair, -1, cv2.LINE_AA)
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,6 +1,4 @@
-"""The made world as the web sees it: its catalogue, and what its ``demo://`` URLs answer."""
-
-from __future__ import annotations
+"""The synthetic demo dataset as a web host: its catalogue, and the answers of its ``demo://`` URLs."""
 
 import hashlib
 import io
@@ -24,13 +22,13 @@ from landmarks.demo import renderer
 SCHEME = "demo://"
 ADDRESS = re.compile(r"demo://(?P<seed>\d+)/(?P<kind>[a-z]+)/(?P<landmark>\d+)/(?P<view>\d+)(?:-(?P<copy>\d))?\.jpg")
 RARE = 100  # landmark_id of the first rare landmark
-UNSEEN = 1000  # the first landmark that no catalogue may hold: src/backbone.py trains on those
+UNSEEN = 1000  # from this landmark on, src/backbone.py trains: no catalogue contains them
 EXPIRED = ("gone", "gone", "missing")
 BROKEN = ("html", "half", "moved", "busy", "unavailable")
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """The ``world`` block of a world file. Raises ``InputError`` if it is missing or is not one."""
+    """Return the ``world`` block of a world file. Raises ``InputError`` if the file is missing or has another content."""
     try:
         block = dict(yaml.safe_load(path.read_text())["world"])
     except FileNotFoundError:
@@ -44,9 +42,8 @@ def describe(path: Path) -> dict[str, Any]:
         if not isinstance(value, (int, float)) or (kinds[name] is int and not isinstance(value, int)) or value < 0:
             raise InputError(f"{path}: world.{name} is {value!r}; give a number not below 0")
     if RARE + block["rare"] > UNSEEN:
-        raise InputError(
-            f"{path}: world.rare is {block['rare']}; give at most {UNSEEN - RARE}, the backbone learnt from the next"
-        )
+        most = f"give at most {UNSEEN - RARE}, the backbone was trained on the next"
+        raise InputError(f"{path}: world.rare is {block['rare']}; {most}")
     return block
 
 
@@ -54,7 +51,7 @@ def rows(
     seed: int, landmarks: int, photos: int, rare: int, rare_photos: int,
     copies: float, nulls: float, expired: float, broken: float,
 ) -> list[tuple[str, str, str]]:  # fmt: skip
-    """The catalogue of a world: shuffled (id, url, landmark_id) rows with all that real catalogues suffer from."""
+    """Return a catalogue: shuffled (id, url, landmark_id) rows with the defects of real ones: nulls, copies, dead URLs."""
     rng = np.random.default_rng([seed, 10**9 + 4])
     table = []
 
@@ -91,16 +88,16 @@ def _id(*key: int) -> str:
 
 
 class WorldAdapter(BaseAdapter):
-    """A ``requests`` transport for ``demo://`` URLs: renders the photo, or answers as a rotten host would."""
+    """A ``requests`` adapter for ``demo://`` URLs: renders the photo, or answers as an unreliable host does."""
 
     def __init__(self) -> None:
-        """Start a world whose busy hosts were never asked."""
+        """Start without any requests: a busy host answers the second one."""
         super().__init__()
         self._asked: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
-        """Answer one request; never raises for an address, however odd: that is a 404."""
+        """Answer one request; any malformed address is a 404."""
         url = str(request.url)
         with self._lock:
             self._asked[url] += 1
@@ -113,7 +110,7 @@ class WorldAdapter(BaseAdapter):
         return response
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no connection is open."""
 
 
 def _answer(url: str, first: bool) -> tuple[int, dict[str, str], bytes]:
@@ -136,7 +133,7 @@ def _answer(url: str, first: bool) -> tuple[int, dict[str, str], bytes]:
 
 
 def portraits(seed: int, landmarks: int, **_: Any) -> Iterator[NDArray[np.uint8]]:
-    """Pictures of the made world, uint8 BGR, many with people: what can be shown with a face before it is obscured."""
+    """Yield rendered pictures, uint8 BGR, many with people, that may be shown before their faces are obscured."""
     for landmark in range(1, landmarks + 1):
         for view in range(2):
             yield renderer.render(seed, landmark, np.random.default_rng([seed, landmark, view]))[..., ::-1].copy()

@@ -1,6 +1,4 @@
-"""Manners: how often, how fast and whether at all a host is asked, whoever asks, in one queue for all hosts."""
-
-from __future__ import annotations
+"""Rate limits and robots.txt: how often, how fast and whether at all a host is asked, in one queue for all hosts."""
 
 import email.utils
 import heapq
@@ -15,90 +13,74 @@ from typing import Generic, TypeVar
 
 from protego import Protego
 
+from landmarks.common.status import Status
 from landmarks.download import safe_http
 
 Task = TypeVar("Task")
 
-PATIENCE = 120.0  # the longest that a Retry-After or a Crawl-delay is obeyed, seconds; who asks for more is left alone
-OPT_OUT = {"noai", "noimageai"}
+PATIENCE = 120.0  # seconds; a host whose Retry-After or Crawl-delay is longer is given up
+OPT_OUT = {"noai", "noimageai"}  # of X-Robots-Tag
 ROBOT = "landmarks"  # our name in a robots.txt
 ROBOTS_SIZE = 512_000  # bytes of a robots.txt that are read
-
-
-@dataclass(frozen=True)
-class Manners:
-    """What every host is granted. ``kilobytes_per_second`` 0: as fast as it sends."""
-
-    per_host: int = 4
-    kilobytes_per_second: float = 0.0
-    robots: bool = True
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What one host asks for by name: its rules are on its own pages."""
-
-    connections: int
-    widths: tuple[int, ...]  # of thumbnails, pixels
 
 
 # upload.wikimedia.org serves thumbnails in these widths only and asks for a contact in the User-Agent
 # (https://www.mediawiki.org/wiki/Common_thumbnail_sizes, https://foundation.wikimedia.org/wiki/Policy:User-Agent_policy)
 WIKIMEDIA = "upload.wikimedia.org"
 WIKIMEDIA_ORIGINAL = re.compile(r"(/[^/]+/[^/]+)/([0-9a-f]/[0-9a-f]{2})/([^/]+)")
-PROFILES = {WIKIMEDIA: Profile(2, (20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840))}
+WIKIMEDIA_WIDTHS = (20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840)  # pixels
+WIKIMEDIA_CONNECTIONS = 2
 
 
 @dataclass
 class Host(Generic[Task]):
-    """One host: its queue, and what it said about itself."""
+    """One host: its queue, its limits, and what its answers said about it."""
 
     name: str
-    slots: int  # requests at a time: one until its robots.txt was read
-    granted: int
-    rate: float  # bytes a second, 0: no bound
-    rules: dict[str, Protego] = field(default_factory=dict)  # its robots.txt, by scheme, once read
+    slots: int  # requests at a time: one until its robots.txt has been read
+    full_slots: int  # requests at a time after that
+    rate: float  # bytes a second, 0: no limit
+    rules: dict[str, Protego] = field(default_factory=dict)  # its robots.txt by scheme, once read
     waiting: deque[Task] = field(default_factory=deque)
     active: int = 0
     paused: float = 0.0  # until when, on the monotonic clock
     gap: float = 0.0  # seconds between two requests (Crawl-delay)
-    open: bool = False  # it answered when asked for a photo
-    left_alone: str = ""  # the status of all that is still waiting: nobody asks this host again
-    due: float = 0.0  # until when the bytes so far would have taken at its rate, on the monotonic clock
+    answered: bool = False  # a request for a photo got an answer
+    given_up: Status | None = None  # no more requests: all photos that are still waiting get this status
+    due: float = 0.0  # when the bytes received so far would have arrived at its rate, on the monotonic clock
     queued: bool = False
-    failures: int = 0  # connections that failed since it last answered
-    lock: threading.Lock = field(default_factory=threading.Lock)  # of what it owes
-    reading: threading.Lock = field(default_factory=threading.Lock)  # of the robots.txt
+    failures: int = 0  # failed connections since its last answer
+    rate_lock: threading.Lock = field(default_factory=threading.Lock)  # of due
+    robots_lock: threading.Lock = field(default_factory=threading.Lock)  # one thread reads the robots.txt
 
-    def owes(self, count: int) -> float:
-        """Seconds for which it is to be left in peace after it sent ``count`` bytes, over all its connections."""
+    def pause_after(self, count: int) -> float:
+        """Return the seconds to pause after ``count`` bytes, so that all its connections together keep to the rate."""
         if not self.rate:
             return 0.0
-        with self.lock:
+        with self.rate_lock:
             self.due = max(self.due, time.monotonic()) + count / self.rate
             return self.due - time.monotonic()
 
-    def learn(self, scheme: str, code: int, content: bytes) -> None:
-        """Take note of the host's robots.txt: any 4xx says that there is none, and all is allowed (RFC 9309)."""
-        found = Protego.parse(content[:ROBOTS_SIZE].decode("utf-8", "replace") if code == 200 else "")
-        self.gap = max(self.gap, float(found.crawl_delay(ROBOT) or 0))
-        self.slots = 1 if self.gap else self.granted
+    def set_robots(self, scheme: str, code: int, content: bytes) -> None:
+        """Set the rules of the host's robots.txt: a 4xx code means that there is none and all is allowed (RFC 9309)."""
+        rules = Protego.parse(content[:ROBOTS_SIZE].decode("utf-8", "replace") if code == 200 else "")
+        self.gap = max(self.gap, float(rules.crawl_delay(ROBOT) or 0))
+        self.slots = 1 if self.gap else self.full_slots
         if self.gap > PATIENCE:
-            self.left_alone = "disallowed"
-        self.rules[scheme] = found
+            self.given_up = Status.DISALLOWED
+        self.rules[scheme] = rules
 
 
 def thumbnail(url: str, width: int) -> tuple[str, int]:
-    """The address of a picture that its host makes at least ``width`` pixels wide, and the width to ask for.
+    """Return the address of a thumbnail at least ``width`` pixels wide, and its width.
 
-    The width is rounded up to one that the host allows. Empty and 0 if the host makes none of this picture.
+    The width is rounded up to one that the host allows. Empty and 0 if the host makes no thumbnail of this picture.
     """
     parts = safe_http.split(url)
-    profile = PROFILES.get(host_of(url)) if parts.scheme in ("http", "https") else None
     found = WIKIMEDIA_ORIGINAL.fullmatch(parts.path)
-    if not profile or not width or not found:
+    if host_of(url) != WIKIMEDIA or not width or not found:
         return "", 0
-    asked = next((allowed for allowed in profile.widths if allowed >= width), profile.widths[-1])
+    asked = next((allowed for allowed in WIKIMEDIA_WIDTHS if allowed >= width), WIKIMEDIA_WIDTHS[-1])
     project, folder, name = found.groups()
     ending = name.rpartition(".")[2].lower()
     if ending not in ("jpg", "jpeg", "png", "webp", "tif", "tiff"):
@@ -108,16 +90,16 @@ def thumbnail(url: str, width: int) -> tuple[str, int]:
 
 
 def host_of(url: str) -> str:
-    """The name under which a URL's host is known: host and port, or the scheme where there is no host to spare."""
+    """Return what identifies a URL's host: host and port, or scheme and location for anything but HTTP."""
     parts = safe_http.split(url)
     if parts.scheme not in ("http", "https"):
-        return f"{parts.scheme}://{parts.netloc if parts.scheme != 'demo' else ''}"
+        return f"{parts.scheme}://{parts.netloc}"
     port = {"http": ":80", "https": ":443"}[parts.scheme]
     return parts.netloc.rpartition("@")[2].lower().removesuffix(port)
 
 
 def opts_out(header: str) -> bool:
-    """Does an ``X-Robots-Tag`` forbid learning from the picture? In doubt it does: only ``otherbot: noai`` is for others."""
+    """Return whether an ``X-Robots-Tag`` forbids training on the picture; in doubt yes: only ``otherbot: noai`` is for others."""
     for part in header.lower().split(","):
         robot, _, directive = part.rpartition(":")
         if directive.strip() in OPT_OUT and robot.strip() in ("", ROBOT):
@@ -126,7 +108,7 @@ def opts_out(header: str) -> bool:
 
 
 def pause(retry_after: str, attempt: int) -> float:
-    """Seconds until a host may be asked again: what it said (seconds or a date), else 1, 2, 4 … with jitter."""
+    """Return the seconds until a host may be asked again: its Retry-After (seconds or a date), else 1, 2, 4 … with jitter."""
     if retry_after.strip().isdecimal():
         return float(retry_after)
     try:
@@ -137,11 +119,15 @@ def pause(retry_after: str, attempt: int) -> float:
 
 
 class Queue(Generic[Task]):
-    """What is to be asked, by host: nobody waits for a busy host while another is free."""
+    """Tasks by host, for several threads: a busy host does not block the tasks of another."""
 
-    def __init__(self, manners: Manners, connections: int) -> None:
-        """An empty queue for ``connections`` takers at most."""
-        self._manners, self._connections = manners, connections
+    def __init__(self, connections: int, per_host: int, robots: bool, kilobytes: float = 0) -> None:
+        """Create an empty queue for at most ``connections`` threads.
+
+        It hands out tasks of a host ``per_host`` at a time, ``kilobytes`` a second (0: any number); with ``robots``, one
+        task alone until the host's robots.txt has been read.
+        """
+        self._connections, self._per_host, self._robots, self._kilobytes = connections, per_host, robots, kilobytes
         self._hosts: dict[str, Host[Task]] = {}
         self._ready: deque[Host[Task]] = deque()
         self._later: list[tuple[float, int, Host[Task], Task | None]] = []
@@ -150,7 +136,7 @@ class Queue(Generic[Task]):
         self._closed = False
 
     def add(self, url: str, task: Task, first: bool = False, delay: float = 0.0) -> None:
-        """Put a task behind (or before) the others of its URL's host; ``delay`` seconds from now at the earliest."""
+        """Add a task behind (``first``: before) the others of its URL's host, to be taken after ``delay`` seconds at the earliest."""
         with self._change:
             host = self._host(host_of(url))
             if delay:
@@ -163,15 +149,15 @@ class Queue(Generic[Task]):
             self._change.notify()
 
     def take(self) -> tuple[Host[Task], Task] | None:
-        """The next task and its host, one of whose slots it takes: ``done`` gives it back. None once closed."""
+        """Wait for the next task; return it and its host, one of whose slots it holds until ``done``. None once closed."""
         with self._change:
             while not self._closed:
                 self._wake()
                 if self._ready:
                     host = self._ready.popleft()
                     host.queued = False
-                    if host.paused > time.monotonic() and not host.left_alone:
-                        continue  # since it was lined up it asked for a rest, at whose end it is lined up again
+                    if host.paused > time.monotonic() and not host.given_up:
+                        continue  # paused after it was lined up; at the end of the pause it is lined up again
                     host.active += 1
                     task = host.waiting.popleft()
                     self._offer(host)
@@ -182,7 +168,7 @@ class Queue(Generic[Task]):
             return None
 
     def done(self, host: Host[Task], pause: float = 0.0) -> None:
-        """Give a slot back; ``pause`` seconds pass before anybody asks this host again."""
+        """Release a slot; the next request to this host is at least ``pause`` seconds away."""
         with self._change:
             host.active -= 1
             if pause or host.gap:
@@ -191,7 +177,7 @@ class Queue(Generic[Task]):
             self._change.notify()
 
     def close(self) -> None:
-        """Let every taker go home."""
+        """Make ``take`` return None in every thread."""
         with self._change:
             self._closed = True
             self._change.notify_all()
@@ -202,16 +188,14 @@ class Queue(Generic[Task]):
 
     def _host(self, name: str) -> Host[Task]:
         if name not in self._hosts:
-            profile = PROFILES.get(name)
-            slots = self._connections if "://" in name else self._manners.per_host
-            slots = min(slots, profile.connections) if profile else slots
-            unknown = self._manners.robots and "://" not in name
-            rate = self._manners.kilobytes_per_second * 1000
-            self._hosts[name] = Host(name, 1 if unknown else slots, slots, rate)
+            slots = self._connections if "://" in name else self._per_host
+            slots = min(slots, WIKIMEDIA_CONNECTIONS) if name == WIKIMEDIA else slots
+            first = 1 if self._robots and "://" not in name else slots
+            self._hosts[name] = Host(name, slots=first, full_slots=slots, rate=self._kilobytes * 1000)
         return self._hosts[name]
 
     def _wake(self) -> None:
-        """Bring back what was put off until now."""
+        """Bring back the tasks and hosts whose delay is over."""
         while self._later and self._later[0][0] <= time.monotonic():
             _, _, host, task = heapq.heappop(self._later)
             if task is not None:
@@ -219,8 +203,8 @@ class Queue(Generic[Task]):
             self._offer(host)
 
     def _offer(self, host: Host[Task]) -> None:
-        """Line a host up if it may be asked now."""
-        paused = host.paused > time.monotonic() and not host.left_alone
+        """Line a host up if a request may go to it now."""
+        paused = host.paused > time.monotonic() and not host.given_up
         if host.waiting and host.active < host.slots and not paused and not host.queued:
             host.queued = True
             self._ready.append(host)

@@ -1,6 +1,4 @@
-"""One request to a stranger: to public addresses only, in bounded time and bytes; what goes wrong has a name."""
-
-from __future__ import annotations
+"""One HTTP request to an untrusted host: public addresses only, bounded time and bytes, every failure a ``Status``."""
 
 import functools
 import http.client
@@ -19,26 +17,22 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.connection import create_connection
 
-from landmarks.common.errors import InputError
+from landmarks.common.status import Status, StatusError
 
-CONNECT = 10.0  # seconds until a host must have accepted a connection
+CONNECT = 10.0  # seconds within which a host must accept a connection
 CHUNK = 1 << 16
-BAD = urlsplit("bad:")
-# What a public name may not lead to, beyond ipaddress' own judgement: old site-local addresses, and those that carry an
-# IPv4 address inside (compatible, translated, NAT64, Teredo, 6to4)
+BAD = urlsplit("bad:")  # stands for a URL that cannot be parsed
+# Refused besides what ipaddress calls private: old site-local addresses, and those with an IPv4 address inside
+# (compatible, translated, NAT64, Teredo, 6to4)
 CLOSED = tuple(
     ipaddress.ip_network(network)
     for network in ("fec0::/10", "::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")
 )
 
 
-class FetchError(InputError):
-    """There is no photo behind this URL; the text says why, in the words of the table of downloads."""
-
-
 @dataclass(frozen=True)
 class Reply:
-    """An answer. ``content`` is empty unless the code is 200."""
+    """An answer: status code, headers, body. ``content`` is empty unless the code is 200."""
 
     code: int
     headers: requests.structures.CaseInsensitiveDict[str]
@@ -46,21 +40,21 @@ class Reply:
 
     @property
     def location(self) -> str:
-        """Where a redirect leads, as the host wrote it; empty if this is none."""
+        """The target of a redirect as the host wrote it; empty if this is no redirect."""
         raw = self.headers.get("Location", "") if self.code in (301, 302, 303, 307, 308) else ""
         try:
-            return raw.encode("latin-1").decode()  # what http.client reads byte by byte is UTF-8 to most hosts
+            return raw.encode("latin-1").decode()  # http.client decodes as Latin-1 what most hosts write in UTF-8
         except UnicodeError:
             return raw
 
 
 def session(user_agent: str, connections: int, loopback: bool) -> requests.Session:
-    """A session with kept-alive connections that go to public addresses only, never through a proxy.
+    """Return a session with kept-alive connections to public addresses only, never through a proxy.
 
-    ``loopback`` opens this machine's own addresses; private and link-local ones stay closed.
+    ``loopback`` allows this machine's own addresses; private and link-local ones stay refused.
     """
     made = requests.Session()
-    made.trust_env = False  # a proxy would resolve names behind our back; .netrc holds passwords
+    made.trust_env = False  # a proxy would resolve names unchecked; .netrc holds passwords
     made.headers.update({"User-Agent": user_agent, "Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"})
     adapter = _Guarded(connections, loopback)
     made.mount("http://", adapter)
@@ -69,7 +63,7 @@ def session(user_agent: str, connections: int, loopback: bool) -> requests.Sessi
 
 
 def split(url: str) -> SplitResult:
-    """The parts of a URL; of one that has none, the scheme ``bad``."""
+    """Return the parts of a URL; if it cannot be parsed, parts with the scheme ``bad``."""
     try:
         parts = urlsplit(url)
         return parts if parts.port != 0 else BAD
@@ -78,23 +72,23 @@ def split(url: str) -> SplitResult:
 
 
 def join(url: str, location: str) -> str:
-    """Where a redirect leads. Raises ``FetchError``: ``bad url``."""
+    """Return the target of a redirect from ``url``. Raises ``StatusError``: ``BAD_URL``."""
     try:
         return urljoin(url, location)
     except ValueError:
-        raise FetchError("bad url") from None
+        raise StatusError(Status.BAD_URL) from None
 
 
 def get(session: requests.Session, url: str, seconds: float, megabytes: float) -> Reply:
-    """Ask once, follow nothing. ``seconds`` bounds the whole answer, not only its silences.
+    """Send one GET request and follow no redirect. ``seconds`` bound the whole answer, ``megabytes`` its body.
 
-    Raises ``FetchError``: ``bad url``, ``private address``, ``unreachable``, ``too slow``, ``too large`` or ``truncated``.
+    Raises ``StatusError``: ``BAD_URL``, ``PRIVATE_ADDRESS``, ``UNREACHABLE``, ``TOO_SLOW``, ``TOO_LARGE`` or ``TRUNCATED``.
     """
     end = time.monotonic() + seconds
     try:
         if "@" in split(url).netloc:
-            raise FetchError("bad url")  # no password travels, least of all one from a table
-        request = requests.PreparedRequest()  # by hand: no cookies, no .netrc, no hooks
+            raise StatusError(Status.BAD_URL)  # passwords are never sent, least of all one from a table
+        request = requests.PreparedRequest()  # not session.prepare_request: no cookies, no .netrc, no hooks
         request.prepare_method("GET")
         request.prepare_url(url, None)
         request.headers = requests.structures.CaseInsensitiveDict({k: str(v) for k, v in session.headers.items()})
@@ -103,26 +97,26 @@ def get(session: requests.Session, url: str, seconds: float, megabytes: float) -
             content = _body(response, end, megabytes) if response.status_code == 200 else b""
             return Reply(response.status_code, response.headers, content)
     except (TimeoutError, urllib3.exceptions.ReadTimeoutError, requests.ReadTimeout):
-        raise FetchError("too slow") from None
+        raise StatusError(Status.TOO_SLOW) from None
     except (urllib3.exceptions.ProtocolError, urllib3.exceptions.DecodeError):
-        raise FetchError("too slow" if time.monotonic() >= end else "truncated") from None
+        raise StatusError(Status.TOO_SLOW if time.monotonic() >= end else Status.TRUNCATED) from None
     except requests.ConnectionError as error:
         cause = error.args[0] if error.args else None
         slow = time.monotonic() >= end or isinstance(cause, urllib3.exceptions.ReadTimeoutError)
-        broke = isinstance(cause, urllib3.exceptions.ProtocolError)  # it was there, and hung up or spoke no HTTP
-        raise FetchError("too slow" if slow else "truncated" if broke else "unreachable") from None
+        broke = isinstance(cause, urllib3.exceptions.ProtocolError)  # connected, then closed or did not speak HTTP
+        raise StatusError(Status.TOO_SLOW if slow else Status.TRUNCATED if broke else Status.UNREACHABLE) from None
     except requests.Timeout:
-        raise FetchError("unreachable") from None
+        raise StatusError(Status.UNREACHABLE) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, UnicodeError):
-        raise FetchError("bad url") from None
+        raise StatusError(Status.BAD_URL) from None
     except ValueError as error:
-        raise error if isinstance(error, FetchError) else FetchError("bad url") from None
+        raise error if isinstance(error, StatusError) else StatusError(Status.BAD_URL) from None
 
 
 def _body(response: requests.Response, end: float, megabytes: float) -> bytes:
     cap, promised = int(megabytes * 1e6), response.headers.get("Content-Length", "")
     if promised.isdecimal() and int(promised) > cap:
-        raise FetchError("too large")
+        raise StatusError(Status.TOO_LARGE)
     coded = "Content-Encoding" in response.headers or "Transfer-Encoding" in response.headers
     if promised.isdecimal() and not coded:
         content = response.raw.read()
@@ -132,25 +126,26 @@ def _body(response: requests.Response, end: float, megabytes: float) -> bytes:
             pieces.append(piece)
             size += len(piece)
             if size > cap:
-                raise FetchError("too large")
+                raise StatusError(Status.TOO_LARGE)
             if time.monotonic() > end:
-                raise FetchError("too slow")
+                raise StatusError(Status.TOO_SLOW)
         content = b"".join(pieces)
     if promised.isdecimal() and not coded and len(content) < int(promised):
-        raise FetchError("truncated")
+        raise StatusError(Status.TRUNCATED)
     return content
 
 
 def public(host: str, port: int, loopback: bool) -> Iterator[str]:
-    """The addresses of ``host`` that may be spoken to. Raises ``FetchError`` if one of them may not, ``OSError`` if none is known.
+    """Yield the addresses of ``host``, all of which may be connected to.
 
-    One private address among public ones is enough to refuse: that is how a name is pointed inwards.
+    Raises ``StatusError``: ``PRIVATE_ADDRESS`` if one of them may not (a single private address among public ones is how an
+    attacker points a name at an internal network), ``OSError`` if the name is unknown.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     for address in addresses:
         if not _allowed(address, loopback):
-            raise FetchError("private address")
+            raise StatusError(Status.PRIVATE_ADDRESS)
     yield from addresses
 
 
@@ -164,7 +159,7 @@ def _allowed(address: str, loopback: bool) -> bool:
 
 
 class _Timed(io.RawIOBase):
-    """What a host sends, until its time is up: a byte now and then doesn't buy more."""
+    """The bytes that a host sends, with one deadline for all of them: a slow trickle does not extend it."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, end: float) -> None:
         self.raw, self.sock, self.end = raw, sock, end
@@ -185,7 +180,7 @@ class _Timed(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """A response, headers and body, within the connection's read timeout altogether."""
+    """A response whose headers and body together must arrive within the connection's read timeout."""
 
     def __init__(self, sock: socket.socket, *arguments: Any, **more: Any) -> None:
         super().__init__(sock, *arguments, **more)
@@ -194,7 +189,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Pinned(HTTPConnection):
-    """A connection to an address that was looked at: the name is not resolved a second time."""
+    """A connection to an address that was checked: the name is not resolved a second time."""
 
     response_class = _Response
 
@@ -216,7 +211,7 @@ class _Pinned(HTTPConnection):
 
 
 class _PinnedTLS(_Pinned, HTTPSConnection):
-    """The same under TLS, where the certificate is still held against the name."""
+    """The same over TLS; the certificate is still compared with the name."""
 
 
 class _Pools(urllib3.PoolManager):
@@ -227,7 +222,7 @@ class _Pools(urllib3.PoolManager):
     def _new_pool(self, scheme: str, *arguments: Any, **more: Any) -> Any:
         pool = super()._new_pool(scheme, *arguments, **more)
         kind = _PinnedTLS if scheme == "https" else _Pinned
-        pool.ConnectionCls = functools.partial(kind, loopback=self.loopback)  # type: ignore[assignment] # called, no more
+        pool.ConnectionCls = functools.partial(kind, loopback=self.loopback)  # type: ignore[assignment] # it is only called
         return pool
 
 

@@ -1,7 +1,5 @@
 """Photos that lie in files: on this machine, in an object store, inside TAR archives."""
 
-from __future__ import annotations
-
 import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -11,15 +9,15 @@ import fsspec
 
 from landmarks.common import progress
 from landmarks.common.errors import InputError
+from landmarks.common.status import Status, StatusError
 from landmarks.download import safe_http
-from landmarks.download.safe_http import FetchError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 EXTRAS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
 
 
 def scheme_of(url: str) -> str:
-    """The scheme of a URL in small letters; ``file`` for a bare path, ``bad`` for what is no URL at all."""
+    """Return the scheme of a URL in lower case; ``file`` for a bare path, ``bad`` if it cannot be parsed."""
     return safe_http.split(url).scheme or "file"
 
 
@@ -35,38 +33,39 @@ def require(scheme: str) -> None:
 
 
 def read(url: str, megabytes: float) -> bytes:
-    """The bytes of a file. Raises ``FetchError``: ``gone``, ``refused``, ``too large``, ``unreachable`` or ``bad url``."""
+    """Return the bytes of a file. Raises ``StatusError``: ``GONE``, ``REFUSED``, ``TOO_LARGE``, ``UNREACHABLE`` or ``BAD_URL``."""
     if "::" in url:
-        raise FetchError("bad url")  # to fsspec a chain of file systems; a table of photos has no need of it
+        raise StatusError(Status.BAD_URL)  # fsspec would chain file systems; no photo needs that
     cap = int(megabytes * 1e6)
     if scheme_of(url) == "file" and not Path(url.removeprefix("file://")).is_file():
-        raise FetchError("gone")  # or a pipe, which might never end
+        raise StatusError(Status.GONE)  # also a pipe, which might never end
     try:
         with fsspec.open(url, "rb") as file:
             content = file.read(cap + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise FetchError("gone") from None
+        raise StatusError(Status.GONE) from None
     except PermissionError:
-        raise FetchError("refused") from None
+        raise StatusError(Status.REFUSED) from None
     except ValueError:
-        raise FetchError("bad url") from None
-    except Exception:  # every store has errors of its own
-        raise FetchError("unreachable") from None
+        raise StatusError(Status.BAD_URL) from None
+    except Exception:  # each store raises errors of its own
+        raise StatusError(Status.UNREACHABLE) from None
     if len(content) > cap:
-        raise FetchError("too large")
+        raise StatusError(Status.TOO_LARGE)
     return bytes(content)
 
 
 class Tars:
-    """Photos inside uncompressed TAR archives, found by the name of their file: ``<id>.jpg`` in any folder.
+    """Photos inside uncompressed TAR archives, found by file name: ``<id>.jpg`` in any folder.
 
-    One walk over the archives' headers finds those that are wanted; each is then read from its place, and nothing is unpacked.
+    The headers of the archives are read once to find the photos that are wanted; each is then read in place, without
+    unpacking.
     """
 
     def __init__(self, patterns: Sequence[str], wanted: Iterable[str]) -> None:
-        """Look for ``wanted`` ids in the archives that ``patterns`` (paths or URLs, ``*`` allowed) name, in order.
+        """Look for the ids ``wanted`` in the archives named by ``patterns`` (paths or URLs, ``*`` allowed), in order.
 
-        Raises ``InputError`` if there is no such archive or one can't be read to its end.
+        Raises ``InputError`` if a pattern matches no archive or one is not complete.
         """
         self._places: dict[str, tuple[Any, str, str, int, int]] = {}
         missing = set(wanted)
@@ -76,18 +75,18 @@ class Tars:
                 self._index(file, missing)
 
     def __contains__(self, photo: str) -> bool:
-        """Is there a file of that id?"""
+        """Return whether there is a file of that id."""
         return photo in self._places
 
     def read(self, photo: str, megabytes: float) -> tuple[str, bytes]:
-        """``archive::member`` and the bytes of a photo. Raises ``FetchError``: ``too large`` or ``unreachable``."""
+        """Return ``archive::member`` and the bytes of a photo. Raises ``StatusError``: ``TOO_LARGE`` or ``UNREACHABLE``."""
         system, path, member, start, size = self._places[photo]
         if size > megabytes * 1e6:
-            raise FetchError("too large")
+            raise StatusError(Status.TOO_LARGE)
         try:
             return f"{path}::{member}", bytes(system.cat_file(path, start=start, end=start + size))
-        except Exception:  # every store has errors of its own
-            raise FetchError("unreachable") from None
+        except Exception:  # each store raises errors of its own
+            raise StatusError(Status.UNREACHABLE) from None
 
     def _index(self, file: Any, missing: set[str]) -> None:
         try:
@@ -97,7 +96,7 @@ class Tars:
                     if member.isreg() and photo in missing and ending in ENDINGS:
                         self._places[photo] = (file.fs, file.path, member.name, member.offset_data, member.size)
                         missing.remove(photo)
-                    archive.members = []  # type: ignore[attr-defined] # a list that would only grow
+                    archive.members = []  # type: ignore[attr-defined] # the list would grow with the archive
         except (tarfile.TarError, EOFError) as error:
             raise InputError(f"{file.path}: not a whole uncompressed TAR ({error}); fetch or unpack it again") from None
 

@@ -1,7 +1,5 @@
 """How good a model is, and how sure we are of it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -20,14 +18,8 @@ def score(actual: pd.Series, predicted: pd.Series) -> dict[str, float]:
     right = int((actual == predicted).sum())
     interval = stats.binomtest(right, len(actual)).proportion_ci(0.95, method="wilson")
     precision, recall, f1, _ = precision_recall_fscore_support(actual, predicted, average="macro", zero_division=0)
-    values = {
-        "top1": right / len(actual),
-        "top1_low": interval.low,
-        "top1_high": interval.high,
-        "macro_precision": precision,
-        "macro_recall": recall,
-        "macro_f1": f1,
-    }
+    values = {"top1": right / len(actual), "top1_low": interval.low, "top1_high": interval.high}
+    values |= {"macro_precision": precision, "macro_recall": recall, "macro_f1": f1}
     return {name: _round(value) for name, value in values.items()}
 
 
@@ -51,9 +43,7 @@ def mcnemar(right: pd.Series, other_right: pd.Series) -> float:
 def compare(predictions: dict[str, pd.DataFrame], split: pd.Series) -> dict[str, Any]:
     """Every model on every part: ``{name: {train, validation, test, per_class, mcnemar}}``; the last two on the test part.
 
-    Args:
-        predictions: by model, actual, predicted and confidence indexed by id.
-        split: part of each photo, indexed by id.
+    All tables are indexed by id; ``predictions`` have the columns actual, predicted and confidence.
     """
     test = split.index[split == "test"]
     right = {name: table.loc[test, "actual"] == table.loc[test, "predicted"] for name, table in predictions.items()}

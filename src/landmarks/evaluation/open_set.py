@@ -1,7 +1,5 @@
 """When not to answer: a confidence below which a photo is of no place that the model knows."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -36,18 +34,11 @@ def risk_coverage(confidence: Confidence, right: NDArray[np.bool_]) -> NDArray[n
 
 
 def scores(known: Confidence, right: NDArray[np.bool_], unknown: Confidence, least: float) -> dict[str, float | None]:
-    """What a threshold does to test photos.
+    """What the threshold ``least`` does to test photos of known places, (n,), and of ``unknown`` ones, (m,); m may be 0.
 
-    Args:
-        known: confidence (n,) of photos of known places.
-        right: whether their answer is (n,).
-        unknown: confidence (m,) of photos of other places; m may be 0.
-        least: the threshold.
-
-    Returns:
-        Shares from 0 to 1, each with its 95 % Wilson interval; ``auroc``, the chance that a photo of a known place has the
-        higher confidence of two (Hendrycks and Gimpel, 2017), and ``aurc``, the mean risk over all coverages. None where
-        there are no photos to tell.
+    Returns shares from 0 to 1, each with its 95 % Wilson interval; ``auroc``, the chance that a photo of a known place has
+    the higher confidence of two (Hendrycks and Gimpel, 2017), and ``aurc``, the mean risk over all coverages. None where
+    there are no photos to tell.
     """
     sure = known >= least
     groups = np.concatenate([np.ones(len(known)), np.zeros(len(unknown))])

@@ -1,7 +1,5 @@
 """Face detectors behind one interface: a photo in, boxes and scores out. Which model looked is part of the answer."""
 
-from __future__ import annotations
-
 import functools
 import importlib.resources
 import itertools
@@ -73,8 +71,7 @@ def detect(
     Args:
         picture: uint8 BGR (height, width, 3).
         confidence: lowest score taken for a face, in (0, 1).
-        name: which detector.
-        models: folder of the model files, else they are fetched once.
+        name: which detector; its files lie in the folder ``models``, else they are fetched once.
         sizes: long sides, pixels, at which the photo is examined; it is never enlarged.
         turned: the same for its three other turns, 0: they are not examined.
 

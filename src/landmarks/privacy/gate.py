@@ -1,6 +1,4 @@
-"""The privacy gate: a photo passes once it was examined, its faces obscured, and the result looked at again."""
-
-from __future__ import annotations
+"""The privacy gate: a photo passes after it was examined, its faces were obscured, and the result was examined again."""
 
 import dataclasses
 import hashlib
@@ -10,151 +8,163 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from landmarks.common import files, parallel
 from landmarks.common.errors import InputError
+from landmarks.common.knobs import Knob
+from landmarks.common.result_cache import ResultCache, code_hash, fingerprint
 from landmarks.images import decoding
 from landmarks.privacy import face_detectors, redaction
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How photos are examined and faces obscured. ``python src/anonymize.py --help`` explains each."""
+class GateSettings:
+    """How photos are examined and faces obscured. The block ``anonymize`` of params.yaml.
 
-    detector: face_detectors.Name = "centerface"
-    models: str = ""
-    sizes: tuple[int, ...] = face_detectors.SIZES
-    turned: int = face_detectors.TURNED
-    confidence: float = 0.3
-    recheck: float = 0.2
-    passes: int = 3
-    method: redaction.Method = "pixelate"
-    shape: redaction.Shape = "box"
-    margin: float = 0.15
-    cells: int = 5
-    quality: int = 92
+    Raises ``InputError`` if the second examination would be less strict than the first.
+    """
 
-    def look(self) -> face_detectors.Look:
-        """What finds faces under these settings."""
-        return partial(
-            face_detectors.detect, name=self.detector, models=self.models, sizes=self.sizes, turned=self.turned
-        )
-
-    def first(self, picture: redaction.Picture) -> list[redaction.Face]:
-        """What is obscured in a photo: nothing if nothing scores ``confidence``, else all that scores ``recheck``."""
-        found = self.look()(picture, self.recheck)
-        return found if max((face.score for face in found), default=0.0) >= self.confidence else []
+    detector: Annotated[face_detectors.Name, Knob("Face detector; strict: centerface and yunet, all sizes and turns")]
+    models: Annotated[str, Knob("Folder of the model files of yunet and ssd; without it they are downloaded once")]
+    sizes: Annotated[tuple[int, ...], Knob("Long sides, pixels, at which a photo is examined", min=32)]
+    turned: Annotated[int, Knob("The same for the photo turned by 90, 180 and 270 degrees; 0: it is not", min=0)]
+    confidence: Annotated[float, Knob("Lowest score taken for a face", min=0.01, max=0.99)]
+    recheck: Annotated[float, Knob("The same where there is a face, and in the second look", min=0.01, max=0.99)]
+    passes: Annotated[int, Knob("Times a photo is obscured before it goes to quarantine", min=1, max=9)]
+    method: Annotated[redaction.Method, Knob("What is done to a face; blur is weak")]
+    shape: Annotated[redaction.Shape, Knob("The whole box, or the ellipse in it")]
+    margin: Annotated[float, Knob("How far beyond the face, in parts of its box", min=0, max=2)]
+    cells: Annotated[int, Knob("Squares a side of a mosaic", min=1, max=16)]
+    quality: Annotated[int, Knob("JPEG quality of what is written", min=50, max=100)]
 
     def __post_init__(self) -> None:
-        """Raise ``InputError`` if the second look would be less strict than the first."""
+        """Compare the two confidences."""
         if self.recheck > self.confidence:
-            raise InputError(
-                f"anonymize.recheck is {self.recheck}, above anonymize.confidence {self.confidence}: "
-                "the second look must not overlook what the first would see; lower it"
-            )
+            problem = f"anonymize.recheck is {self.recheck}, above anonymize.confidence {self.confidence}"
+            raise InputError(f"{problem}: the second look must not overlook what the first would see; lower it")
+
+    def face_detector(self) -> face_detectors.Look:
+        """Return the function that finds faces under these settings."""
+        which: dict[str, Any] = {
+            "name": self.detector,
+            "models": self.models,
+            "sizes": self.sizes,
+            "turned": self.turned,
+        }
+        return partial(face_detectors.detect, **which)
+
+    def faces_to_obscure(self, picture: redaction.Picture) -> list[redaction.Face]:
+        """Return all faces that score ``recheck`` if one of them scores ``confidence``, otherwise none."""
+        faces = self.face_detector()(picture, self.recheck)
+        return faces if max((face.score for face in faces), default=0.0) >= self.confidence else []
 
 
 @dataclass(frozen=True)
-class Passed:
-    """What is on record of a photo that passed."""
+class PassedPhoto:
+    """The record of a photo that passed."""
 
     source: str  # sha256 of the original
-    sha256: str  # of what was written
+    sha256: str  # of the file that was written
     looks: int  # how often it was examined
-    faces: list[dict[str, Any]]  # x, y, w, h, score, and the pass that found it
+    faces: list[dict[str, Any]]  # x, y, w, h, score, and the pass in which it was found
 
 
-class Quarantined(InputError):  # noqa: N818 - not an error of the run: a photo's fate
+class QuarantineError(InputError):
     """The photo does not pass; the text says why."""
 
 
-def identity(settings: Settings) -> dict[str, Any]:
-    """All that decides what becomes of a photo: settings, model files, and the code that finds and obscures faces."""
-    code = hashlib.sha256()
-    for module in (face_detectors.__file__, redaction.__file__, __file__, decoding.__file__):
-        code.update(Path(str(module)).read_bytes())
-    told = {**dataclasses.asdict(settings), "sizes": list(settings.sizes)}  # as JSON gives it back
-    del told["models"]  # where they lie changes nothing
-    return {
-        **told, "model_sha256": face_detectors.digests(settings.detector, settings.models), "code": code.hexdigest()[:16],
-    }  # fmt: skip
+def identity(settings: GateSettings) -> dict[str, Any]:
+    """Return what decides on the result of a photo: settings, model files, and the code that finds and obscures faces."""
+    values = {**dataclasses.asdict(settings), "sizes": list(settings.sizes)}  # a list, as JSON gives it back
+    del values["models"]  # the folder of the model files changes no result
+    code = code_hash(face_detectors.__file__, redaction.__file__, __file__, decoding.__file__)
+    return {**values, "model_sha256": face_detectors.digests(settings.detector, settings.models), "code": code[:16]}
 
 
-def examine(original: Path, target: Path, settings: Settings) -> Passed:
-    """Write what may be seen of ``original`` to ``target``, a JPEG without metadata.
+def examine(original: Path, target: Path, settings: GateSettings) -> PassedPhoto:
+    """Write ``original`` to ``target`` with its faces obscured, as a JPEG without metadata.
 
-    A photo in which nothing scores ``confidence`` passes as it is. In any other, all that scores ``recheck``, which is
-    lower, is obscured and looked for again: covered whole and wider each time, ``passes`` times at most.
-    Raises ``Quarantined`` if a face is found still, or the photo can't be read, and ``OSError`` if the target can't be written.
+    A photo in which nothing scores ``confidence`` passes unchanged. In any other, all that scores the lower ``recheck`` is
+    obscured and the photo examined again; what is found then is covered in one grey, wider each time, at most ``passes``
+    times. Raises ``QuarantineError`` if a face is still found or the photo cannot be read, ``OSError`` if the target cannot
+    be written.
     """
     try:
         content = original.read_bytes()
         picture = decoding.decode(content)
     except (OSError, InputError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise Quarantined(f"cannot be read: {reason}") from None
-    look, record, looks = settings.look(), [], 1
-    found = settings.first(picture)
-    while found and looks <= settings.passes:
-        record += [{**dataclasses.asdict(face), "pass": looks} for face in found]
+        raise QuarantineError(f"cannot be read: {reason}") from None
+    detect, record, looks = settings.face_detector(), [], 1
+    faces = settings.faces_to_obscure(picture)
+    while faces and looks <= settings.passes:
+        record += [{**dataclasses.asdict(face), "pass": looks} for face in faces]
         method = settings.method if looks == 1 else "solid"
-        picture = redaction.obscure(picture, found, method, settings.margin * looks, settings.cells, settings.shape)
-        found, looks = look(picture, settings.recheck), looks + 1
-    if found:
-        raise Quarantined(f"a face is still found after {settings.passes} passes (score {max(f.score for f in found)})")
+        picture = redaction.obscure(picture, faces, method, settings.margin * looks, settings.cells, settings.shape)
+        faces, looks = detect(picture, settings.recheck), looks + 1
+    if faces:
+        score = max(face.score for face in faces)
+        raise QuarantineError(f"a face is still found after {settings.passes} passes (score {score})")
     decoding.write(target, picture, settings.quality)
-    return Passed(hashlib.sha256(content).hexdigest(), files.sha256(target), looks, record)
+    source = hashlib.sha256(content).hexdigest()
+    return PassedPhoto(source=source, sha256=files.sha256(target), looks=looks, faces=record)
 
 
 def examine_all(
-    originals: dict[str, Path], folder: Path, journal: Path, known: dict[str, Any], settings: Settings,
+    originals: dict[str, Path], folder: Path, cache: ResultCache, earlier: dict[str, Any], settings: GateSettings,
     identity: dict[str, Any],
-) -> Generator[tuple[str, Passed | Quarantined]]:  # fmt: skip
-    """Examine ``originals`` (id to path) into ``folder``; yields each id, in order, with its record or why it did not pass.
+) -> Generator[tuple[str, PassedPhoto | QuarantineError, bool]]:  # fmt: skip
+    """Examine photos into ``folder/<id>.jpg``, each once under the same settings, models and code (``identity``).
 
-    ``known`` are the records of an earlier run under this ``identity``, ``journal`` holds those of killed ones: a photo of
-    theirs is not examined again while its original and what was written are both there, to the byte.
+    ``originals`` are paths by id, ``earlier`` the records of a finished run under this identity, by id; ``cache`` holds those
+    of runs that did not finish, so that the next one resumes. Yields each id, in order; its record, or why it did not pass;
+    whether it was examined now. It is not while its original and the file that was written are both there, to the byte.
     """
-    records = {**known, **_replay(journal, identity)}
-    fresh = [photo for photo in originals if not _holds(records.get(photo), originals[photo], folder / f"{photo}.jpg")]
-    for photo in fresh:
-        (folder / f"{photo}.jpg").unlink(missing_ok=True)  # of another original, or under other settings
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    task, todo = partial(_one, originals=originals, folder=folder, settings=settings), set(fresh)
-    with journal.open("a") as log, closing(parallel.each(task, fresh, "anonymize")) as results:
-        log.write("\n" + json.dumps({"identity": identity}) + "\n")
-        for photo in originals:
-            if photo not in todo:
-                yield photo, Passed(**records[photo])
+    made_by = fingerprint(identity)
+    by_source = {record["source"]: record for record in earlier.values()}
+    known: dict[str, PassedPhoto] = {}
+    for photo, original in originals.items():
+        written = folder / f"{photo}.jpg"
+        if original.is_file() and written.is_file():
+            source = files.sha256(original)
+            content = cache.get(_key(made_by, source))
+            record = json.loads(content) if content else by_source.get(source)
+            if record and record["sha256"] == files.sha256(written):
+                known[photo] = PassedPhoto(**record)
                 continue
-            result = next(results)  # in the order of originals, like fresh
+        written.unlink(missing_ok=True)  # of another original, or under other settings
+    fresh = [photo for photo in originals if photo not in known]
+    results = _examine_each(fresh, originals, folder, settings)
+    with closing(results):
+        for photo in originals:
+            if photo in known:
+                yield photo, known[photo], False
+                continue
+            result = next(results)  # in the order of ``originals``, like ``fresh``
+            if isinstance(result, PassedPhoto):
+                cache.put(_key(made_by, result.source), json.dumps(dataclasses.asdict(result)).encode())
+            yield photo, result, True
+
+
+def _key(made_by: str, source: str) -> str:
+    return f"{made_by} {source}"
+
+
+def _examine_each(
+    photos: list[str], originals: dict[str, Path], folder: Path, settings: GateSettings
+) -> Generator[PassedPhoto | QuarantineError]:
+    """Yield the result of each photo, in order. Raises any error that is not the photo's."""
+    task = partial(_examine_one, originals=originals, folder=folder, settings=settings)
+    with closing(parallel.each(task, photos, "anonymize")) as results:
+        for result in results:
             if not isinstance(result, parallel.Failure):
-                log.write(json.dumps({"id": photo, **dataclasses.asdict(result)}) + "\n")
-                log.flush()
-                yield photo, result
-            elif isinstance(result.error, Quarantined):
-                yield photo, result.error
+                yield result
+            elif isinstance(result.error, QuarantineError):
+                yield result.error
             else:
                 raise result.error
 
 
-def _one(photo: str, originals: dict[str, Path], folder: Path, settings: Settings) -> Passed:
+def _examine_one(photo: str, originals: dict[str, Path], folder: Path, settings: GateSettings) -> PassedPhoto:
     return examine(originals[photo], folder / f"{photo}.jpg", settings)
-
-
-def _replay(journal: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    found, under = {}, None
-    for value in files.entries(journal):
-        if "identity" in value:
-            under = value["identity"]
-        elif under == identity:  # what was done to a photo under other settings does not count
-            found[value.pop("id")] = value
-    return found
-
-
-def _holds(record: dict[str, Any] | None, original: Path, written: Path) -> bool:
-    if not record or not original.is_file() or not written.is_file():
-        return False
-    pairs = ((original, record["source"]), (written, record["sha256"]))
-    return all(files.sha256(file) == sha256 for file, sha256 in pairs)

@@ -1,7 +1,5 @@
 """Faces: boxes around them, and what makes them unreadable."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -33,7 +31,7 @@ class Face:
 def merge(found: list[Face]) -> list[Face]:
     """The same faces, largest first, without those that lie in a larger one, which takes the higher of the two scores.
 
-    A box that kept a low score of its own would hide from whoever asks for a higher one what was found inside it.
+    If a large box kept its own low score, a caller that filters by score would lose the face that was found inside it.
     """
     kept: list[Face] = []
     for face in sorted(found, key=lambda face: (-face.w * face.h, -face.score, face.x, face.y)):
@@ -69,17 +67,10 @@ def obscure(
     """A copy of the photo with every face made unreadable.
 
     ``pixelate`` leaves a mosaic of ``cells`` x ``cells`` squares of random grey: it looks like the thesis' and holds none of the
-    face. A mosaic of the face's own colours, as in the thesis, is recognised by whoever has a photo to compare
+    face. A mosaic of the face's own colours, as in the thesis, is recognised by comparison with another photo
     (python bench/anonymize.py restore). ``solid`` is one grey. ``blur`` is the thesis' Gaussian and keeps much of the
-    face: it is there to be compared.
-
-    Args:
-        picture: uint8 BGR (height, width, 3).
-        faces: where.
-        method: see above.
-        margin: how far beyond the box, as a part of its sides.
-        cells: squares a side of a mosaic.
-        shape: the whole box, or the ellipse in it.
+    face: it is there to be compared. The photo is uint8 BGR (height, width, 3); ``margin`` is how far beyond a box, as a part
+    of its sides, the cover reaches: over all of it, or the ellipse in it.
     """
     picture = picture.copy()
     for face in faces:

@@ -1,13 +1,13 @@
 """Small charts as SVG, legible on a phone: their words are given, the bytes are the same every time."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+
+from landmarks.reporting.figures import canvas
 
 STYLES = (("#1f4e79", "-"), ("#b3541e", "--"), ("#7a8da0", ":"), ("#3c7d3c", "-."))  # told apart in grey, too
 WIDE, HIGH = 4.2, 2.9  # inches: on a phone's 340 pixels the 9 point letters stay readable
@@ -21,8 +21,7 @@ def _svg(figure: Figure) -> bytes:
 
 
 def _axes(high: float = HIGH) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(WIDE, high), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = canvas(WIDE, high)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
     return figure, axes
@@ -46,9 +45,8 @@ def intervals(scores: Mapping[str, tuple[float, float, float]], chance: float, a
     for place, (low, value, high) in enumerate(scores.values()):
         axes.plot([low, high], [place, place], color=STYLES[0][0], linewidth=2, alpha=0.55)
         axes.plot(value, place, "o", color=STYLES[0][0], markersize=5)
-        axes.annotate(
-            f"{value:.2f}", (value, place), (0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=7
-        )
+        at, style = (value, place), {"ha": "center", "va": "bottom", "fontsize": 7}
+        axes.annotate(f"{value:.2f}", at, (0, 4), textcoords="offset points", **style)
     axes.axvline(chance, color="#555555", linewidth=0.8, linestyle="--")
     axes.annotate(chance_label, (chance, -1), (3, 0), textcoords="offset points", va="top", fontsize=8, color="#444444")
     axes.set_yticks(range(len(scores)), [label[:16].replace("$", r"\$") for label in scores], fontsize=8)

@@ -1,1 +1,1 @@
-"""A trained model that answers: for a command line, over HTTP, on a page."""
+"""Prediction with a trained model: on the command line, over HTTP, on a page."""

@@ -1,6 +1,4 @@
-"""Photos of concurrent requests pass the network together."""
-
-from __future__ import annotations
+"""Dynamic batching: photos of concurrent requests pass the network together."""
 
 import asyncio
 import contextlib
@@ -12,33 +10,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pictures = NDArray[np.uint8]
-Run = Callable[[Pictures], tuple[NDArray[Any], ...]]
+Forward = Callable[[Pictures], tuple[NDArray[Any], ...]]
 Row = tuple[NDArray[Any], ...]
 
-PATIENCE = 0.01  # seconds: a few photos are decoded in them, a huge one is not waited for
+MAX_WAIT = 0.01  # seconds, enough to decode a few photos: a batch does not wait for a huge one
 
 
 class Batcher:
-    """Runs a function on pictures of several requests together: on those that came while it ran the last time, and those in the making.
+    """Collects pictures of several requests into batches and runs a function on each batch.
 
-    A picture that is alone waits for nobody. While others are being made ready, which takes the same cores, it waits for
-    them, though not for long.
+    A batch holds what arrived while the batch before it ran. If other pictures are being decoded at that moment, which
+    uses the same cores, it waits for them, at most ``MAX_WAIT``. A single picture does not wait.
     """
 
-    def __init__(self, run: Run, workers: int, largest: int, seen: Callable[[int], None]) -> None:
-        """``run`` takes pictures (n, ...) and gives arrays (n, ...), n up to ``largest``; ``seen`` is told every n.
+    def __init__(self, forward: Forward, workers: int, max_size: int, on_batch: Callable[[int], None]) -> None:
+        """Set up ``workers`` threads, each of which runs one batch at a time, once ``running`` is entered.
 
-        ``workers`` batches are under way at once, each on a thread.
+        ``forward`` takes pictures (n, ...), n from 1 to ``max_size``, and returns arrays (n, ...). ``on_batch`` is called
+        with the n of each batch.
         """
-        self._run, self._workers, self._largest, self._seen = run, workers, largest, seen
+        self._forward, self._workers, self._max_size, self._on_batch = forward, workers, max_size, on_batch
         self._executor = ThreadPoolExecutor(workers, "network")
-        self._coming = 0
-        self._waiting: asyncio.Queue[tuple[Pictures, asyncio.Future[Row]]] = asyncio.Queue()
+        self._in_preparation = 0
+        self._queue: asyncio.Queue[tuple[Pictures, asyncio.Future[Row]]] = asyncio.Queue()
 
     @contextlib.asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
-        """Answer while the block runs."""
-        tasks = [asyncio.create_task(self._work()) for _ in range(self._workers)]
+    async def running(self) -> AsyncIterator[None]:
+        """Process the queue while the block runs; at its end, finish the batches in progress."""
+        tasks = [asyncio.create_task(self._process_queue()) for _ in range(self._workers)]
         try:
             yield
         finally:
@@ -48,41 +47,41 @@ class Batcher:
             self._executor.shutdown()
 
     @contextlib.contextmanager
-    def coming(self) -> Iterator[None]:
-        """A picture is being made ready while the block runs."""
-        self._coming += 1
+    def preparing(self) -> Iterator[None]:
+        """Announce that a picture is being decoded while the block runs."""
+        self._in_preparation += 1
         try:
             yield
         finally:
-            self._coming -= 1
+            self._in_preparation -= 1
 
     async def __call__(self, picture: Pictures) -> Row:
-        """The row of each array that belongs to one picture."""
-        answer: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait((picture, answer))
-        return await answer
+        """The rows of ``forward``'s arrays that belong to one picture. Raises what ``forward`` raises."""
+        row: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait((picture, row))
+        return await row
 
-    async def _work(self) -> None:
+    async def _process_queue(self) -> None:
         while True:
-            batch = [await self._waiting.get()]
+            batch = [await self._queue.get()]
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):
-                    while len(batch) < self._largest and (self._coming or not self._waiting.empty()):
-                        batch.append(await self._waiting.get())
-            batch = [(picture, answer) for picture, answer in batch if not answer.done()]  # who has gone needs none
+                async with asyncio.timeout(MAX_WAIT):
+                    while len(batch) < self._max_size and (self._in_preparation or not self._queue.empty()):
+                        batch.append(await self._queue.get())
+            batch = [(picture, row) for picture, row in batch if not row.done()]  # done: its client has hung up
             if batch:
-                await self._answer(batch)
+                await self._run(batch)
 
-    async def _answer(self, batch: list[tuple[Pictures, asyncio.Future[Row]]]) -> None:
-        self._seen(len(batch))
+    async def _run(self, batch: list[tuple[Pictures, asyncio.Future[Row]]]) -> None:
+        self._on_batch(len(batch))
         pictures = np.stack([picture for picture, _ in batch])
         try:
-            arrays = await asyncio.get_running_loop().run_in_executor(self._executor, self._run, pictures)
-        except Exception as error:  # each of them asked, each of them is told
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(error)
+            arrays = await asyncio.get_running_loop().run_in_executor(self._executor, self._forward, pictures)
+        except Exception as error:  # every request of the batch gets it
+            for _, row in batch:
+                if not row.done():
+                    row.set_exception(error)
             return
-        for (_, answer), row in zip(batch, zip(*arrays, strict=True), strict=True):
-            if not answer.done():
-                answer.set_result(row)
+        for (_, row), values in zip(batch, zip(*arrays, strict=True), strict=True):
+            if not row.done():
+                row.set_result(values)

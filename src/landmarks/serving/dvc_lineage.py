@@ -1,6 +1,4 @@
-"""Which model is this? Its files held against dvc.lock, and the commit that they lie beside."""
-
-from __future__ import annotations
+"""Which model is this? Compares files with dvc.lock, and names the git commit beside them."""
 
 import hashlib
 import json
@@ -15,58 +13,63 @@ import yaml
 from landmarks.common.errors import InputError
 
 Hashes = dict[str, str]  # MD5 by path from the root
-REMEDY = "for a model that DVC does not keep: --unchecked"
+
+
+class LineageError(InputError):
+    """A file that is not the output which dvc.lock records, or a dvc.lock that cannot be read."""
 
 
 @dataclass(frozen=True)
-class Lock:
-    """What a dvc.lock says: of every output, its hash and those of what it was made from."""
+class DvcLock:
+    """The outputs in a dvc.lock, each with its hash and the hashes of what it was made from."""
 
     path: Path
     outs: Hashes
-    deps: dict[str, Hashes]  # of each output
+    deps: dict[str, Hashes]  # by output
 
-    def name(self, file: Path) -> str:
-        """``file`` as the lock calls it: its path from the root. Raises ``InputError`` if it lies elsewhere."""
+    def check(self, files: Iterable[Path]) -> Hashes:
+        """The hashes of ``files``, which are the recorded outputs.
+
+        Raises ``LineageError`` if one is no output, or differs from the recorded one; ``InputError`` if one is missing.
+        """
+        hashes = {}
+        for file in files:
+            name = self._name(file)
+            hashes[name] = md5(file)
+            if name not in self.outs:
+                raise LineageError(f"{file}: {self.path} records no such output; run: dvc repro")
+            if hashes[name] != self.outs[name]:
+                recorded = f"{self.path} records {self.outs[name]}"
+                raise LineageError(f"{file}: its MD5 is {hashes[name]}, {recorded}; run: dvc checkout")
+        return hashes
+
+    def made_from(self, file: Path, source: Path) -> bool:
+        """Whether the output ``file`` was made from the version of ``source`` that is in the lock now.
+
+        Raises ``LineageError`` if one lies outside the folder of the lock.
+        """
+        name = self._name(source)
+        return name in self.outs and self.deps.get(self._name(file), {}).get(name) == self.outs[name]
+
+    def _name(self, file: Path) -> str:
+        """The path from the root, by which the lock names ``file``."""
         try:
             return file.resolve().relative_to(self.path.parent.resolve()).as_posix()
         except ValueError:
-            raise InputError(f"{file}: lies outside the folder of {self.path}; {REMEDY}") from None
-
-    def check(self, files: Iterable[Path], otherwise: str = f", or {REMEDY}") -> Hashes:
-        """The hashes of ``files``. Raises ``InputError`` if one is missing, is no output, or is not the one that was made.
-
-        ``otherwise`` ends what that says of one that is another: a model may be taken unchecked, photos may not.
-        """
-        found = {}
-        for file in files:
-            name = self.name(file)
-            found[name] = md5(file)
-            if name not in self.outs:
-                raise InputError(f"{file}: {self.path} knows no such output; {REMEDY}")
-            if found[name] != self.outs[name]:
-                raise InputError(
-                    f"{file}: its MD5 is {found[name]}, {self.path} says {self.outs[name]}; run: dvc checkout{otherwise}"
-                )
-        return found
-
-    def made_from(self, file: Path, source: Path) -> bool:
-        """Was the output ``file`` made from ``source`` as it is in the lock now?"""
-        name = self.name(source)
-        return name in self.outs and self.deps.get(self.name(file), {}).get(name) == self.outs[name]
+            raise LineageError(f"{file}: lies outside the folder of {self.path}; give a file inside it") from None
 
 
-def read(path: Path) -> Lock:
-    """Read a dvc.lock. Raises ``InputError`` if it is missing or is something else."""
+def read(path: Path) -> DvcLock:
+    """Read a dvc.lock. Raises ``LineageError`` if it is missing or not in DVC's format."""
     try:
         stages = list(yaml.safe_load(path.read_text())["stages"].values())
         outs = [(stage, _hashes(stage.get("outs", ()))) for stage in stages]
-        deps = {name: _hashes(stage.get("deps", ())) for stage, made in outs for name in made}
+        deps = {name: _hashes(stage.get("deps", ())) for stage, names in outs for name in names}
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run: dvc repro, or {REMEDY}") from None
+        raise LineageError(f"{path}: no such file; run: dvc repro") from None
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{path}: not as DVC writes it; restore it: git checkout {path}") from None
-    return Lock(path, {name: value for _, made in outs for name, value in made.items()}, deps)
+        raise LineageError(f"{path}: not in DVC's format; restore it: git checkout {path}") from None
+    return DvcLock(path=path, outs={name: value for _, hashes in outs for name, value in hashes.items()}, deps=deps)
 
 
 def _hashes(entries: Iterable[dict[str, Any]]) -> Hashes:
@@ -74,20 +77,20 @@ def _hashes(entries: Iterable[dict[str, Any]]) -> Hashes:
 
 
 def md5(file: Path) -> str:
-    """The hash that DVC knows a file by, or a folder with all its files. Raises ``InputError`` if it is not there."""
+    """The hash by which DVC identifies a file, or a folder with all its files. Raises ``InputError`` if it is missing."""
     if file.is_dir():
         inside = (path for path in file.rglob("*") if path.is_file())
-        listed = [{"md5": md5(path), "relpath": path.relative_to(file).as_posix()} for path in inside]
-        listed.sort(key=lambda entry: entry["relpath"])
-        return hashlib.md5(json.dumps(listed).encode(), usedforsecurity=False).hexdigest() + ".dir"
+        entries = [{"md5": md5(path), "relpath": path.relative_to(file).as_posix()} for path in inside]
+        entries.sort(key=lambda entry: entry["relpath"])
+        return hashlib.md5(json.dumps(entries).encode(), usedforsecurity=False).hexdigest() + ".dir"
     try:
         return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
     except FileNotFoundError:
-        raise InputError(f"{file}: no such file; run: dvc checkout, or dvc repro where DVC has none") from None
+        raise InputError(f"{file}: no such file; run: dvc checkout, or dvc repro if it was never made") from None
 
 
 def commit(folder: Path) -> str | None:
-    """The git commit of ``folder``, ``-dirty`` behind it where tracked files are changed; None where there is no git."""
+    """The git commit of ``folder``, followed by ``-dirty`` if tracked files are changed; None without git."""
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

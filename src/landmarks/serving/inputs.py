@@ -1,96 +1,94 @@
-"""The photos and clips that somebody asks about: files, folders of them, addresses."""
-
-from __future__ import annotations
+"""The photos and clips that a command line names: files, folders, URLs."""
 
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from landmarks.common.errors import InputError
-from landmarks.download import fetcher, safe_http, storage
+from landmarks.common.status import Status, StatusError
+from landmarks.download import fetcher, storage
 from landmarks.serving import video
 
-SHOWN = (*storage.ENDINGS, *video.ENDINGS)
-MEGABYTES = 32.0  # of one photo, as in the download stage
+ENDINGS = (*storage.ENDINGS, *video.ENDINGS)
 
 
-@dataclass(frozen=True)
-class Content:
-    """A photo by the name it was asked for, and how to get its bytes. ``read`` raises ``InputError`` where there are none."""
+class PhotoSource(NamedTuple):
+    """A photo under the name that the command line gave it. ``read`` returns its bytes; raises ``InputError`` if it has none."""
 
-    source: str
+    name: str
     read: Callable[[], bytes]
 
 
-def is_address(source: str) -> bool:
-    """Is it a URL, and not a path?"""
-    return "://" in source
+def is_url(name: str) -> bool:
+    """Whether ``name`` is a URL and not a path."""
+    return "://" in name
 
 
-def is_clip(source: str) -> bool:
-    """Is it a video, by its name?"""
-    return not is_address(source) and source.lower().endswith(video.ENDINGS)
+def is_clip(name: str) -> bool:
+    """Whether ``name`` is a path that ends as a video does."""
+    return not is_url(name) and name.lower().endswith(video.ENDINGS)
 
 
-def listed(asked: Sequence[str]) -> list[str]:
-    """Paths and addresses: folders are replaced by the photos and clips in them, sorted, hidden ones left out; each once.
+def expand_folders(names: Sequence[str]) -> list[str]:
+    """The paths and URLs in ``names`` without duplicates; in place of a folder, the photos and clips in it, sorted.
 
-    Raises ``InputError`` if a folder has none.
+    Hidden files are left out. Raises ``InputError`` if a folder has no photo and no clip.
     """
-    found: list[str] = []
-    for source in asked:
-        folder = Path(source)
-        if is_address(source) or not folder.is_dir():
-            found.append(source)
+    expanded: list[str] = []
+    for name in names:
+        folder = Path(name)
+        if is_url(name) or not folder.is_dir():
+            expanded.append(name)
             continue
-        inside = sorted(path for path in folder.rglob("*") if _is_shown(path.relative_to(folder)) and path.is_file())
+        inside = sorted(path for path in folder.rglob("*") if _is_input(path.relative_to(folder)) and path.is_file())
         if not inside:
-            raise InputError(f"{source}: no photos in there ({', '.join(SHOWN)}); give another folder")
-        found += map(str, inside)
-    return list(dict.fromkeys(found))
+            raise InputError(f"{name}: no photos in there ({', '.join(ENDINGS)}); give another folder")
+        expanded += map(str, inside)
+    return list(dict.fromkeys(expanded))
 
 
-def _is_shown(path: Path) -> bool:
-    return path.suffix.lower() in SHOWN and not any(part.startswith(".") for part in path.parts)
+def _is_input(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS and not any(part.startswith(".") for part in path.parts)
 
 
 @contextlib.contextmanager
-def opened(asked: Sequence[str], contact: str, loopback: bool, robots: bool) -> Iterator[Iterator[Content]]:
-    """Each photo of ``listed``, in order. Addresses are asked first, as the download stage asks them, and forgotten at the end."""
-    addresses = [source for source in asked if is_address(source)]
+def open_sources(names: Sequence[str], settings: fetcher.FetchSettings) -> Iterator[Iterator[PhotoSource]]:
+    """Each of ``names``, from ``expand_folders``, in order.
+
+    URLs are downloaded first, under ``settings``, into a folder that is deleted when the block ends.
+    """
+    urls = [name for name in names if is_url(name)]
     with tempfile.TemporaryDirectory() as folder:
-        fetched = _fetch(addresses, Path(folder), contact, loopback, robots) if addresses else {}
-        yield (fetched.get(source) or Content(source, partial(_read, source)) for source in asked)
+        downloaded = _download(urls, Path(folder), settings) if urls else {}
+        yield (downloaded.get(name) or PhotoSource(name, partial(_read, name, settings.megabytes)) for name in names)
 
 
-def _read(source: str) -> bytes:
+def _read(name: str, megabytes: float) -> bytes:
     try:
-        return storage.read(source, MEGABYTES)
-    except safe_http.FetchError as error:
-        raise InputError("no such file" if str(error) == "gone" else str(error)) from None
+        return storage.read(name, megabytes)
+    except StatusError as error:
+        raise InputError("no such file" if error.status == Status.GONE else str(error)) from None
 
 
-def _fetch(addresses: list[str], folder: Path, contact: str, loopback: bool, robots: bool) -> dict[str, Content]:
-    settings = fetcher.Settings(contact=contact, loopback=loopback, robots=robots, megabytes=MEGABYTES, attempts=2)
-    numbers = {str(number): address for number, address in enumerate(dict.fromkeys(addresses))}
-    found = {}
-    with fetcher.Fetcher(folder, folder / "journal", settings, storage.Tars((), ())) as working:
-        for number, address in numbers.items():
-            working.add({"id": number, "url": address, "landmark_id": ""})
-        for _ in numbers:
-            answer = working.answers.get()
+def _download(urls: list[str], folder: Path, settings: fetcher.FetchSettings) -> dict[str, PhotoSource]:
+    url_of = {str(number): url for number, url in enumerate(dict.fromkeys(urls))}
+    sources = {}
+    with fetcher.Fetcher(folder, settings) as downloads:
+        for number, url in url_of.items():
+            downloads.add({"id": number, "url": url, "landmark_id": ""})
+        for _ in url_of:
+            answer = downloads.answers.get()
             if isinstance(answer, BaseException):
                 raise answer
-            found[numbers[answer.id]] = Content(
-                numbers[answer.id], partial(_kept, folder / f"{answer.id}.jpg", answer.status)
-            )
-    return found
+            url = url_of[answer.id]
+            sources[url] = PhotoSource(url, partial(_read_download, folder / f"{answer.id}.jpg", answer.status))
+    return sources
 
 
-def _kept(file: Path, status: str) -> bytes:
-    if status != "ok":
-        raise InputError(status)
+def _read_download(file: Path, status: Status) -> bytes:
+    if status != Status.OK:
+        raise StatusError(status)
     return file.read_bytes()

@@ -1,8 +1,5 @@
-"""From the bytes of a photo to the name of the place, how sure that is, and who says so."""
+"""The predictor: from the bytes of a photo to the name of the landmark and its probability."""
 
-from __future__ import annotations
-
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from landmarks.common import knobs
 from landmarks.common.errors import InputError
 from landmarks.common.files import read_json
 from landmarks.dataset import schema, tables
@@ -37,153 +35,146 @@ class Choice:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a photo shows. ``label`` is ``unknown`` where the surest choice is below the threshold; ``top`` is then a guess."""
+    """What a photo shows. ``label`` is ``unknown`` if the most probable landmark is below the threshold."""
 
     label: str
     name: str
-    confidence: float  # of the surest choice, known or not
+    confidence: float  # of the most probable landmark, known or not
     known: bool
-    top: list[Choice]  # the surest first
+    top: list[Choice]  # the most probable first
 
 
 @dataclass(frozen=True)
-class Provenance:
-    """Which model answers, and what it was made with."""
+class ModelRecord:
+    """Which model predicts, and what it was made with."""
 
     model: str  # path of its JSON
-    md5: dict[str, str]  # of its files
-    checked: bool  # whether they were held against dvc.lock
+    md5: dict[str, str]  # by file
+    checked: bool  # whether the files were compared with dvc.lock
     commit: str | None
-    threshold: float | None  # least confidence of an answer; None: none was chosen for this model
+    threshold: float | None  # lowest confidence of a known landmark; None: none was chosen for this model
     temperature: float
     labels: list[str]
-    parameters: dict[str, Any]  # the block cnn of params.yaml that it was trained with
+    parameters: dict[str, Any]  # of params.yaml that it was trained with
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network, what its classes are called, and below which confidence it says that it does not know."""
+    """A network, the names of its landmarks, and the record of the model with its threshold."""
 
-    network: classifier.Network
+    network: classifier.Classifier
     names: dict[str, str]
-    provenance: Provenance
+    record: ModelRecord
 
-    def square(self, content: bytes, max_pixels: int = decoding.MAX_PIXELS) -> Pictures:
-        """The bytes of a photo as the network takes them: uint8 RGB (size, size, 3). Raises as ``uploads.square``."""
-        return uploads.square(content, self.network.recipe.size, self.network.recipe.crop, max_pixels)
+    def preprocess(self, content: bytes, max_pixels: int = decoding.MAX_PIXELS) -> Pictures:
+        """The bytes of a photo as the network takes them: uint8 RGB (size, size, 3). Raises as ``uploads.preprocess``."""
+        return uploads.preprocess(content, self.network.preprocessing, max_pixels)
 
-    def run(self, pictures: Pictures) -> tuple[Vectors, Vectors]:
+    def forward(self, pictures: Pictures) -> tuple[Vectors, Vectors]:
         """Penultimate vectors (n, dimensions) and probabilities (n, labels), float32, of uint8 RGB (n, size, size, 3); n > 0."""
-        blocks = [self._block(pictures[at : at + classifier.BLOCK]) for at in range(0, len(pictures), classifier.BLOCK)]
-        vectors, shares = (np.concatenate(part) for part in zip(*blocks, strict=True))
-        return vectors, shares
+        size = classifier.BLOCK
+        batches = [self._forward_batch(pictures[start : start + size]) for start in range(0, len(pictures), size)]
+        vectors, probabilities = (np.concatenate(part) for part in zip(*batches, strict=True))
+        return vectors, probabilities
 
-    def _block(self, pictures: Pictures) -> tuple[Vectors, Vectors]:
-        """The same of up to ``networks.BLOCK``, filled up to a power of two: TensorFlow keeps memory for every size that it meets."""
+    def predict(self, pictures: Sequence[Pictures], top: int) -> list[Prediction]:
+        """The prediction for each picture from ``preprocess``, with its ``top`` most probable landmarks."""
+        if not len(pictures):
+            return []
+        return [self.to_prediction(row, top) for row in self.forward(np.stack(pictures))[1]]
+
+    def to_prediction(self, probabilities: Vectors, top: int) -> Prediction:
+        """The prediction that follows from the probabilities (labels,) of one photo."""
+        rounded = probabilities.astype(float).round(DIGITS)
+        order = np.argsort(-rounded, kind="stable")[: max(top, 1)]
+        labels, threshold = self.network.labels, self.record.threshold
+        choices = [Choice(labels[i], self.display_name(labels[i]), float(rounded[i])) for i in order]
+        best = choices[0]
+        known = threshold is None or best.confidence >= threshold
+        label, name = (best.label, best.name) if known else (schema.UNKNOWN, schema.UNKNOWN)
+        return Prediction(label=label, name=name, confidence=best.confidence, known=known, top=choices[:top])
+
+    def display_name(self, label: str) -> str:
+        """The name of a landmark for people; its id if the table of names does not have it."""
+        return self.names.get(label, label)
+
+    def _forward_batch(self, pictures: Pictures) -> tuple[Vectors, Vectors]:
+        """``forward`` for up to ``classifier.BLOCK``, padded to a power of two: TensorFlow keeps memory for every batch size."""
         count = len(pictures)
-        filled = np.zeros((1 << (count - 1).bit_length(), *pictures.shape[1:]), np.uint8)
-        filled[:count] = pictures
-        vectors, shares = self._graph(tf.constant(filled))
-        return vectors.numpy()[:count], shares.numpy()[:count]
+        padded = np.zeros((1 << (count - 1).bit_length(), *pictures.shape[1:]), np.uint8)
+        padded[:count] = pictures
+        vectors, probabilities = self._graph(tf.constant(padded))
+        return vectors.numpy()[:count], probabilities.numpy()[:count]
 
     @cached_property
     def _graph(self) -> Any:
-        *trunk, last = self.network.model.layers
-        side = self.network.recipe.size
+        *layers, logits = self.network.model.layers
+        side = self.network.preprocessing.size
 
-        def run(pictures: Any) -> Any:
+        def forward(pictures: Any) -> Any:
             vectors = tf.cast(pictures, tf.float32) / 255
-            for layer in trunk:
+            for layer in layers:
                 vectors = layer(vectors, training=False)
-            return vectors, tf.nn.softmax(last(vectors) / self.network.temperature)
+            return vectors, tf.nn.softmax(logits(vectors) / self.network.temperature)
 
-        # with a signature, else there would be one graph a batch size; its weights constants, else batch norm is not folded
-        traced = tf.function(run, input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)])
+        # With a signature, or each batch size would get a graph; with constant weights, so that batch norm is folded
+        traced = tf.function(forward, input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)])
         return convert_variables_to_constants_v2(traced.get_concrete_function())
-
-    def answer(self, shares: Vectors, top: int) -> Prediction:
-        """What probabilities (labels,) say, with the ``top`` surest choices."""
-        rounded = shares.astype(float).round(DIGITS)
-        order = np.argsort(-rounded, kind="stable")[: max(top, 1)]
-        labels = self.network.labels
-        choices = [Choice(labels[i], self.name(labels[i]), float(rounded[i])) for i in order]
-        first, least = choices[0], self.provenance.threshold
-        known = least is None or first.confidence >= least
-        label, name = (first.label, first.name) if known else (schema.UNKNOWN, schema.UNKNOWN)
-        return Prediction(label, name, first.confidence, known, choices[:top])
-
-    def predict(self, pictures: Sequence[Pictures], top: int) -> list[Prediction]:
-        """The same of pictures from ``square``."""
-        if not len(pictures):
-            return []
-        return [self.answer(shares, top) for shares in self.run(np.stack(pictures))[1]]
-
-    def name(self, label: str) -> str:
-        """What people call a landmark; its id where no table tells."""
-        return self.names.get(label, label)
 
 
 def load(
-    model: Path,
-    lock: Path | None = Path("dvc.lock"),
-    names: Path | None = None,
-    threshold: float | None = None,
+    model: Path, lock: Path | None = Path("dvc.lock"), names: Path | None = None, threshold: float | None = None,
     threads: int = 0,
-) -> Predictor:
-    """A model of the cnn stage, ready to answer.
+) -> Predictor:  # fmt: skip
+    """Load a model of the cnn stage and run it once, so that the first photo does not wait for the graph.
 
     Args:
         model: its JSON, the weights beside it.
-        lock: the dvc.lock that must know both files by their hashes; None takes them as they are.
+        lock: the dvc.lock whose hashes both files must have; None accepts them as they are.
         names: a CSV of id, name.
-        threshold: least confidence of an answer; else the one that the reject stage chose on this very model, if it did.
-        threads: that one call uses, 0: one a core. Several calls at a time, of one thread each, get more done; it is for
-            the whole process, and can be chosen only before TensorFlow has done anything.
+        threshold: lowest confidence of a known landmark; None takes the one that the reject stage chose for this model.
+        threads: of one call, 0: one per core; several calls at once have a higher throughput on one each. Set for the
+            whole process, before anything else that TensorFlow does.
 
-    Raises ``InputError`` if something is missing, or is not what DVC recorded.
+    Raises ``InputError`` if something is missing; ``LineageError``, a kind of it, if a file is not what DVC recorded.
     """
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     files = [model, model.with_suffix(".weights.h5")]
     if lock:
-        locked = dvc_lineage.read(lock)
-        hashes = locked.check(files)
+        dvc_lock = dvc_lineage.read(lock)
+        hashes = dvc_lock.check(files)
         if threshold is None:
-            threshold = _chosen(model.with_name("threshold.json"), model, locked)
+            threshold = _read_threshold(model.with_name("threshold.json"), model, dvc_lock)
     else:
         hashes = {str(file): dvc_lineage.md5(file) for file in files}
-    called = _names(names) if names else {}
+    name_of = _read_names(names) if names else {}
     network = classifier.load(model)
-    recipe = dataclasses.asdict(network.recipe)
-    commit = dvc_lineage.commit(model.resolve().parent)
-    made = Predictor(
-        network,
-        called,
-        Provenance(
-            str(model), hashes, lock is not None, commit, threshold, network.temperature, list(network.labels), recipe
-        ),
-    )
-    made.run(np.zeros((1, recipe["size"], recipe["size"], 3), np.uint8))  # the first photo need not wait for the graph
-    return made
+    record = ModelRecord(
+        model=str(model), md5=hashes, checked=lock is not None, commit=dvc_lineage.commit(model.resolve().parent),
+        threshold=threshold, temperature=network.temperature, labels=list(network.labels),
+        parameters=knobs.flat(network.recipe),
+    )  # fmt: skip
+    predictor = Predictor(network=network, names=name_of, record=record)
+    size = network.preprocessing.size
+    predictor.forward(np.zeros((1, size, size, 3), np.uint8))
+    return predictor
 
 
-def _chosen(file: Path, model: Path, locked: dvc_lineage.Lock) -> float | None:
-    """The threshold of the reject stage, if that was asked about this model."""
-    if not locked.made_from(file, model):
+def _read_threshold(file: Path, model: Path, dvc_lock: dvc_lineage.DvcLock) -> float | None:
+    """The threshold of the reject stage, if it was chosen for this model."""
+    if not dvc_lock.made_from(file, model):
         return None
-    locked.check([file])
+    dvc_lock.check([file])
     try:
         return float(read_json(file, "reject")["confidence"])
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{file}: has no confidence; run: dvc repro --force reject") from None
 
 
-def _names(path: Path) -> dict[str, str]:
+def _read_names(path: Path) -> dict[str, str]:
     table = tables.read(path, ["id", "name"])
-    twice = table["id"].duplicated()
-    if twice.any():
-        row = int(twice.to_numpy().argmax())
-        raise InputError(
-            f"{path}: row {row + 2}: the id {table['id'].iloc[row]!r} stands in an earlier row; remove one"
-        )
+    if (repeated := table["id"].duplicated()).any():
+        row = int(repeated.to_numpy().argmax())
+        raise InputError(f"{path}: row {row + 2}: the id {table['id'].iloc[row]!r} is in an earlier row; remove one")
     return dict(zip(table["id"], table["name"], strict=True))

@@ -1,9 +1,6 @@
-"""What a server does with photos: predicts them together, explains one, looks for similar ones."""
-
-from __future__ import annotations
+"""The work behind the HTTP routes: batched predictions, explanations, similar photos."""
 
 import asyncio
-import base64
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -15,112 +12,114 @@ from numpy.typing import NDArray
 from starlette.exceptions import HTTPException
 
 from landmarks.common import parallel
-from landmarks.common.errors import InputError
+from landmarks.common.status import Status, StatusError
 from landmarks.deep import classifier, occlusion
-from landmarks.serving.batching import Batcher, Row
-from landmarks.serving.messages import Explanation, Likeness
-from landmarks.serving.middleware import Limits, Metrics
+from landmarks.serving.batching import Batcher
+from landmarks.serving.limits import RequestLimits
+from landmarks.serving.messages import Explanation
+from landmarks.serving.metrics import ServerMetrics
+from landmarks.serving.photo_index import PhotoIndex
 from landmarks.serving.predictor import Prediction, Predictor
-from landmarks.serving.similar import Training
 
-CELLS = 8  # of the map a side
-SIMILAR, SMALL = 5, 240  # photos, and their long side in pixels
-REASONS = {
-    "not a photo": (415, "not a photo: JPEG, PNG, WebP and BMP are read"),
-    "html": (415, "not a photo but a page of HTML"),
-    "truncated": (422, "truncated: the photo ends before its last line, or is damaged"),
-    "does not decode": (422, "damaged: the photo does not decode"),
-    "too large": (413, "too many pixels"),
-    "too many scans": (413, "too many scans: save it again as a plain JPEG"),
+MAP_SIDE = 8  # places of the occlusion map a side
+PHOTO_ERRORS = {  # by the status that Predictor.preprocess gives: status code, message
+    Status.NOT_A_PHOTO: (415, "not a photo: JPEG, PNG, WebP and BMP are read"),
+    Status.HTML: (415, "not a photo but a page of HTML"),
+    Status.TRUNCATED: (422, "truncated: the photo ends before its last line, or is damaged"),
+    Status.DOES_NOT_DECODE: (422, "damaged: the photo does not decode"),
+    Status.TOO_LARGE: (413, "too many pixels"),
+    Status.TOO_MANY_SCANS: (413, "too many scans: save it again as a plain JPEG"),
 }
 
 
 @dataclasses.dataclass(frozen=True)
-class Service:
-    """What answers: the predictor, photos of concurrent requests together, and the training photos where they are there."""
+class Evaluated:
+    """A photo as the network takes it, uint8 RGB (size, size, 3), and what the network returns: vector and probabilities."""
+
+    picture: NDArray[np.uint8]
+    vector: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictionService:
+    """The predictor with its threads: decoders, batches of concurrent requests, and one for explanations."""
 
     predictor: Predictor
-    limits: Limits
-    metrics: Metrics
+    limits: RequestLimits
+    metrics: ServerMetrics
     decoders: ThreadPoolExecutor
-    aside: ThreadPoolExecutor  # explanations: one at a time, beside the answers
+    explainer: ThreadPoolExecutor  # one explanation at a time, so that predictions stay fast
     batcher: Batcher
-    training: Future[Training | None]
+    photo_index: Future[PhotoIndex | None]
 
-    async def row(self, content: bytes) -> tuple[NDArray[np.uint8], Row]:
-        """One photo as the network sees it; vector and probabilities. Raises ``InputError`` if it is none."""
-        loop, most = asyncio.get_running_loop(), int(self.limits.megapixels * 1e6)
-        with self.batcher.coming():
-            square = await loop.run_in_executor(self.decoders, self.predictor.square, content, most)
-        return square, await self.batcher(square)
-
-    async def rows(self, contents: Sequence[bytes], name: str) -> list[tuple[NDArray[np.uint8], Row]]:
-        """The same of several. Raises ``HTTPException`` at the first that is no photo; ``name`` is what they are called."""
-        found = await asyncio.gather(*map(self.row, contents), return_exceptions=True)
-        fine = []
-        for number, row in enumerate(found):
-            if isinstance(row, InputError):
-                self.metrics.photos.labels("refused").inc()
-                code, reason = REASONS.get(str(row), (422, str(row)))
-                limit = f": at most {self.limits.megapixels:g} million" if str(row) == "too large" else ""
-                raise HTTPException(code, f"{name}[{number}]: {reason}{limit}")
-            if isinstance(row, BaseException):
-                raise row
-            fine.append(row)
-        return fine
-
-    async def predict(self, contents: Sequence[bytes], name: str, top: int) -> list[Prediction]:
-        """What each photo shows."""
-        said = [self.predictor.answer(shares, top) for _, (_, shares) in await self.rows(contents, name)]
-        for prediction in said:
+    async def predict(self, contents: Sequence[bytes], field: str, top: int) -> list[Prediction]:
+        """The prediction for each photo. Raises as ``evaluate``."""
+        photos = await self.evaluate(contents, field)
+        predictions = [self.predictor.to_prediction(photo.probabilities, top) for photo in photos]
+        for prediction in predictions:
             self.metrics.photos.labels("known" if prediction.known else "unknown").inc()
-        return said
+        return predictions
 
     async def explain(self, content: bytes, top: int) -> Explanation:
-        """What a photo shows, and why."""
-        ((square, (vector, shares)),) = await self.rows([content], "photo")
-        training = await asyncio.wrap_future(self.training)
-        prediction = self.predictor.answer(shares, top)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.aside, self._explained, square, vector, prediction, training)
+        """The prediction for a photo, where the network looks, and similar training photos. Raises as ``evaluate``."""
+        (photo,) = await self.evaluate([content], "photo")
+        index = await asyncio.wrap_future(self.photo_index)
+        return await asyncio.get_running_loop().run_in_executor(self.explainer, self._explain, photo, top, index)
 
-    def _explained(
-        self, square: NDArray[np.uint8], vector: NDArray[np.float32], prediction: Prediction, training: Training | None
-    ) -> Explanation:
+    async def evaluate(self, contents: Sequence[bytes], field: str) -> list[Evaluated]:
+        """Decode photos and pass them through the network.
+
+        Raises ``HTTPException`` for the first one that does not decode; ``field`` is the part of the request it came in.
+        """
+        results = await asyncio.gather(*map(self._evaluate_one, contents), return_exceptions=True)
+        photos = []
+        for number, result in enumerate(results):
+            if isinstance(result, StatusError):
+                self.metrics.photos.labels("refused").inc()
+                code, message = PHOTO_ERRORS.get(result.status, (422, str(result)))
+                limit = f": at most {self.limits.megapixels:g} million" if result.status == Status.TOO_LARGE else ""
+                raise HTTPException(code, f"{field}[{number}]: {message}{limit}")
+            if isinstance(result, BaseException):
+                raise result
+            photos.append(result)
+        return photos
+
+    async def _evaluate_one(self, content: bytes) -> Evaluated:
+        loop, max_pixels = asyncio.get_running_loop(), int(self.limits.megapixels * 1e6)
+        with self.batcher.preparing():
+            picture = await loop.run_in_executor(self.decoders, self.predictor.preprocess, content, max_pixels)
+        return Evaluated(picture, *await self.batcher(picture))
+
+    def _explain(self, photo: Evaluated, top: int, index: PhotoIndex | None) -> Explanation:
+        prediction = self.predictor.to_prediction(photo.probabilities, top)
         network, label = self.predictor.network, prediction.top[0].label
         _, drops = occlusion.drops(
-            lambda shown: self.predictor.run(shown)[1], square, network.labels.index(label), CELLS
+            lambda pictures: self.predictor.forward(pictures)[1], photo.picture, network.labels.index(label), MAP_SIDE
         )
-        alike = [
-            Likeness(
-                id=photo,
-                label=landmark,
-                name=self.predictor.name(landmark),
-                cosine=round(cosine, 4),
-                jpeg=base64.b64encode(small).decode(),
-            )
-            for photo, landmark, cosine, small in (training.nearest(vector, SIMILAR, SMALL) if training else ())
-        ]
         return Explanation(
             prediction=prediction,
             label=label,
-            crop=network.recipe.crop,
+            crop=network.preprocessing.crop,
             drops=drops.astype(float).round(4).tolist(),
-            similar=alike,
+            similar=index.nearest(photo.vector, self.predictor.display_name) if index else [],
         )
 
 
 @contextlib.asynccontextmanager
 async def running(
-    predictor: Predictor, limits: Limits, metrics: Metrics, learn: Callable[[], Training | None]
-) -> AsyncIterator[Service]:
-    """A service at work; at the end of the block it finishes what it has begun. ``learn`` is called beside the first answers."""
-    cv2.setNumThreads(1)  # photos are decoded side by side
-    with (
-        ThreadPoolExecutor(parallel.workers(), "decode") as decoders,
-        ThreadPoolExecutor(1, "aside") as aside,
-    ):
-        batcher = Batcher(predictor.run, max(parallel.workers() // 2, 1), classifier.BLOCK, metrics.batch.observe)
-        training = aside.submit(learn)
-        async with batcher.working():
-            yield Service(predictor, limits, metrics, decoders, aside, batcher, training)
+    predictor: Predictor, limits: RequestLimits, metrics: ServerMetrics, build_index: Callable[[], PhotoIndex | None]
+) -> AsyncIterator[PredictionService]:
+    """A service that works while the block runs, and then finishes what it has begun.
+
+    ``build_index`` is called on a thread while the first requests are answered; explanations wait for it.
+    """
+    cv2.setNumThreads(1)  # several photos are decoded at once, one on each thread
+    cores = parallel.workers()
+    with ThreadPoolExecutor(cores, "decode") as decoders, ThreadPoolExecutor(1, "explain") as explainer:
+        batcher = Batcher(predictor.forward, max(cores // 2, 1), classifier.BLOCK, metrics.batch_size.observe)
+        async with batcher.running():
+            yield PredictionService(
+                predictor=predictor, limits=limits, metrics=metrics, decoders=decoders, explainer=explainer,
+                batcher=batcher, photo_index=explainer.submit(build_index),
+            )  # fmt: skip

@@ -1,30 +1,24 @@
-"""Photos that strangers hand in: judged as the download stage judges them, decoded as in training."""
-
-from __future__ import annotations
+"""Photos from untrusted input: checked as the download stage checks them, decoded as in training."""
 
 from landmarks.common.errors import InputError
+from landmarks.common.status import Status, StatusError
 from landmarks.images import decoding, jpeg
+from landmarks.images.preprocessing import Preprocessing
 
-SCAN = b"\xff\xda"
-SCANS = 500  # of a progressive JPEG; each costs a pass over all of it, and encoders write about ten
+SCAN = b"\xff\xda"  # the marker before each scan of a JPEG
+MAX_SCANS = 500  # of a progressive JPEG: each costs a pass over the whole picture, and encoders write about ten
 
 
-def square(content: bytes, side: int, crop: bool, max_pixels: int = decoding.MAX_PIXELS) -> decoding.Picture:
-    """A photo as a network sees it, uint8 RGB (side, side, 3): kept as the download stage would, read as in training.
+def preprocess(content: bytes, preprocessing: Preprocessing, max_pixels: int = decoding.MAX_PIXELS) -> decoding.Picture:
+    """A photo as a network takes it, uint8 RGB (size, size, 3): the pixels of the file that the download stage would keep.
 
-    Args:
-        content: the bytes of a JPEG, PNG, WebP or BMP.
-        side: pixels.
-        crop: the middle square, or all of it squashed.
-        max_pixels: width times height above which nothing is decoded.
-
-    Raises ``InputError`` whose text is the reason: ``not a photo``, ``html``, ``truncated``, ``too large``,
-    ``too many scans`` or ``does not decode``.
+    ``content`` is a JPEG, PNG, WebP or BMP; above ``max_pixels``, width times height, nothing is decoded. Raises
+    ``StatusError``: ``NOT_A_PHOTO``, ``HTML``, ``TRUNCATED``, ``TOO_LARGE``, ``TOO_MANY_SCANS`` or ``DOES_NOT_DECODE``.
     """
-    if content.startswith(decoding.JPEG) and content.count(SCAN) > SCANS:
-        raise InputError("too many scans")
+    if content.startswith(decoding.JPEG) and content.count(SCAN) > MAX_SCANS:
+        raise StatusError(Status.TOO_MANY_SCANS)
     kept = jpeg.keep(content, max_pixels=max_pixels).content
     try:
-        return decoding.square(kept, side, crop)
+        return preprocessing.decode(kept)
     except InputError:
-        raise InputError("does not decode") from None
+        raise StatusError(Status.DOES_NOT_DECODE) from None

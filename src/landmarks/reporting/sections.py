@@ -1,0 +1,157 @@
+"""What each section of the report shows, as plain values and pictures: no words, no HTML."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import sklearn.metrics
+from pyarrow.parquet import read_table
+
+from landmarks.classical import encodings, features_file
+from landmarks.common.errors import InputError
+from landmarks.dataset import catalogues, schema, tables
+from landmarks.images import decoding
+from landmarks.reporting import html_page, svg_charts
+from landmarks.reporting.inputs import Inputs, numbers, recipe
+
+ENDS = 5  # first and last rows of a table too long to show
+SIDE = 320  # pixels of the longer side of an example photo
+
+
+def _counted(column: pa.ChunkedArray) -> list[tuple[str, int]]:
+    """Values and how often each occurs, the commonest first, the lower first among equals."""
+    counts = ((row["values"] or "", row["counts"]) for row in pc.value_counts(column).to_pylist())
+    return sorted(counts, key=lambda row: (-row[1], schema.natural(row[0])))
+
+
+def _ends(count: int) -> list[int]:
+    return sorted({*range(min(ENDS, count)), *range(max(count - ENDS, 0), count)})
+
+
+def catalogue(path: Path) -> dict[str, Any]:
+    """First and last rows of the catalogue, its shape, and its commonest and rarest landmarks (the thesis' figures 1 to 3)."""
+    table = catalogues.read(path)
+    ends = _ends(len(table))
+    counts = _counted(table["landmark_id"])
+    return {
+        "rows": list(zip(ends, (list(row.values()) for row in table.take(ends).to_pylist()), strict=True)),
+        "columns": list(catalogues.COLUMNS),
+        "shape": {
+            "rows": len(table),
+            "columns": table.num_columns,
+            "bytes": path.stat().st_size,
+            "distinct": len(counts),
+        },
+        "commonest": counts[:ENDS],
+        "rarest": counts[ENDS:][-ENDS:],
+    }
+
+
+def commonest(path: Path, count: int) -> list[tuple[str, int]]:
+    """The landmarks with most rows after cleaning, and how many (the thesis' figure 6)."""
+    try:
+        return _counted(read_table(path, columns=["landmark_id"])["landmark_id"].cast(pa.string()))[:count]
+    except (pa.ArrowException, KeyError, FileNotFoundError) as error:
+        raise InputError(f"{path}: not a file of the clean stage ({error}); run: dvc repro --force clean") from None
+
+
+def parts(split: pd.DataFrame) -> list[tuple[str, list[int]]]:
+    """Photos of each landmark in train, validation and test."""
+    landmarks = sorted(set(split["landmark_id"]), key=schema.natural)
+    counts = split.groupby(["landmark_id", "split"]).size()
+    return [(name, [int(counts.get((name, part), 0)) for part in schema.PARTS]) for name in landmarks]
+
+
+def examples(split: pd.DataFrame, audited: dict[str, Any], anonymous: Path) -> list[dict[str, Any]]:
+    """An examined photo of each landmark, by turns without and with faces where there are both (figures 4 and 5)."""
+    shown = []
+    groups = sorted(split.groupby("landmark_id"), key=lambda group: schema.natural(str(group[0])))
+    for place, (landmark, rows) in enumerate(groups):
+        wanted = bool(place % 2)
+        chosen = min(rows.index, key=lambda id_: (bool(audited.get(id_, {}).get("faces")) != wanted, id_))
+        path = anonymous / f"{chosen}.jpg"
+        height, width = decoding.read(path).shape[:2]
+        small = html_page.photo(decoding.read(path, SIDE))
+        shown.append({"id": chosen, "landmark": landmark, "width": width, "height": height, "picture": small})
+    return shown
+
+
+def descriptors(path: Path, keypoints: int) -> dict[str, Any]:
+    """First and last rows and columns of the table of descriptors laid end to end (the thesis' figures 8 and 9)."""
+    features = features_file.read(path)
+    ends = _ends(len(features.ids))
+    rows = encodings.Flat(features.settings.detector, keypoints).transform(features.values[ends])
+    kept = [*range(6), *range(rows.shape[1] - 3, rows.shape[1])]
+    return {
+        "shape": (len(features.ids), rows.shape[1] + 1),
+        "columns": kept,
+        "rows": [(i, row[kept].tolist(), str(features.landmarks[i])) for i, row in zip(ends, rows, strict=True)],
+    }
+
+
+def grid(path: Path) -> dict[str, Any]:
+    """Cross-validated accuracy, a row for each detector and encoding, a column for each classifier."""
+    table = numbers(path, ["validation"], ["features", "encoding", "kind"])
+    kinds = list(dict.fromkeys(table["kind"]))
+    scores = table.set_index(["features", "encoding", "kind"])["validation"].to_dict()
+    names = dict.fromkeys(zip(table["features"], table["encoding"], strict=True))
+    cells = [(*name, [_cell(scores.get((*name, kind))) for kind in kinds]) for name in names]
+    return {"kinds": kinds, "rows": cells, "best": float(table["validation"].max())}
+
+
+def _cell(share: float | None) -> tuple[float | None, str, str]:
+    return (share, *svg_charts.shade(share or 0.0))
+
+
+def confusion(path: Path) -> dict[str, Any]:
+    """The confusion matrix of a model, in counts and in shares of each row (the thesis' figures 25, 26, 32, 33)."""
+    table = tables.read(path, ["actual", "predicted"])
+    labels = sorted({*table["actual"], *table["predicted"]}, key=schema.natural)
+    counts = sklearn.metrics.confusion_matrix(table["actual"], table["predicted"], labels=labels)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    rows = [
+        (label, [(int(count), *_cell(float(share))) for count, share in zip(*row, strict=True)])
+        for label, *row in zip(labels, counts, shares, strict=True)
+    ]
+    return {"labels": labels, "rows": rows}
+
+
+def network(folder: Path, history: Path, name: str, inputs: Inputs, scored: dict[str, Any]) -> dict[str, Any]:
+    """Recipe, layers and training of a network (the thesis' figures 13, 14, 28 and 29), and its recall by class."""
+    described = inputs(folder / f"{name}.json")
+    layers = _layers(inputs(folder / f"{name}.weights.h5"))
+    columns = ["epoch", "loss", "accuracy", "validation_loss", "validation_accuracy"]
+    epochs = numbers(inputs(history), columns, ["phase"])
+    recalls = [row["recall"] for row in scored.get("per_class", {}).values()]
+    rows = [{**row, "epoch": int(row["epoch"])} for row in epochs.to_dict("records")]
+    return {
+        "recipe": recipe(described),
+        "layers": layers,
+        "total": sum(count for _, _, count in layers),
+        "history": rows,
+        "first": rows[0],
+        "last": rows[-1],
+        "recall": {"lowest": min(recalls, default=None), "highest": max(recalls, default=None)},
+    }
+
+
+def _layers(path: Path) -> list[tuple[str, str, int]]:
+    """Name, shape of the weights (of a layer that has no other), and numbers of each layer in a weights file."""
+    shapes: dict[str, list[tuple[int, ...]]] = {}
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            shapes.setdefault(name.split("/")[0], []).append(item.shape)
+
+    try:
+        with h5py.File(path) as file:
+            file["layers"].visititems(note)
+    except (OSError, KeyError) as error:
+        raise InputError(f"{path}: not a weights file ({error}); run: dvc repro --force cnn") from None
+    dense = {name: " × ".join(map(str, found[0])) for name, found in shapes.items() if len(found) == 2}  # and a bias
+    return [(name, dense.get(name, ""), sum(map(math.prod, found))) for name, found in shapes.items()]

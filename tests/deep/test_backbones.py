@@ -1,0 +1,133 @@
+"""Any published module serves as a backbone; one that would give a bad model is refused, with what to change."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
+from support import ROOT
+
+from deep.conftest import Train
+from landmarks.common.errors import InputError
+from landmarks.deep import backbones, classifier
+from landmarks.demo import renderer
+from landmarks.images.preprocessing import Preprocessing
+
+BACKBONE = str(ROOT / "data" / "demo" / "backbone")
+
+
+def taking(size: int, values: tuple[float, float] = (0, 1)) -> Preprocessing:
+    return Preprocessing(size=size, low=values[0], high=values[1], crop=True)
+
+
+def published(folder: Path, function: Callable[[Any, Any], Any], sides: int | None = 128) -> str:
+    """A SavedModel that gives what ``function`` gives of the backbone and its photos."""
+    module = tf.Module()
+    module.inner = tf.saved_model.load(BACKBONE)
+    spec = tf.TensorSpec((None, sides, sides, 3), tf.float32)
+    module.__call__ = tf.function(partial(function, module.inner), input_signature=[spec])
+    tf.saved_model.save(module, str(folder))
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Eight photos of each of eight landmarks, as networks take them, and the landmarks."""
+    path, squares, labels = tmp_path_factory.mktemp("shown") / "photo.jpg", [], []
+    for landmark, view in np.ndindex(8, 8):
+        path.write_bytes(renderer.photo(7, landmark + 1, view))
+        squares.append(taking(128).read(path))
+        labels.append(landmark)
+    return classifier.scaled(np.stack(squares)), np.array(labels)
+
+
+@pytest.mark.slow
+def test_a_range_of_pixel_values_that_is_not_the_modules_is_found_out(
+    shown: tuple[NDArray[np.float32], NDArray[np.int64]], tmp_path: Path
+) -> None:
+    bytes_ = published(tmp_path / "bytes", lambda inner, photos: inner(photos / 255))
+    signed = published(tmp_path / "signed", lambda inner, photos: inner((photos + 1) / 2))
+    unit, byte, sign = (0, 1), (0, 255), (-1, 1)
+    cases = ((BACKBONE, unit, byte), (bytes_, byte, unit), (bytes_, byte, sign), (signed, sign, unit))
+    for name, right, wrong in cases:
+        backbones.check_range(backbones.load(name, taking(0, right), training=False), *shown)
+        with pytest.raises(InputError, match=rf"set them to {right[0]} and {right[1]} in params.yaml"):
+            backbones.check_range(backbones.load(name, taking(0, wrong), training=False), *shown)
+
+
+@pytest.mark.slow
+def test_a_module_says_its_size_and_what_is_no_vector_a_photo_is_refused(tmp_path: Path) -> None:
+    assert backbones.load(BACKBONE, taking(0), training=False).size == 128
+    flat = published(tmp_path / "map", lambda _, photos: photos[:, ::32, ::32])
+    with pytest.raises(InputError, match=r"gives \(4, 4, 3\) a photo, not one vector"):
+        backbones.load(flat, taking(0), training=False)
+    anything = published(tmp_path / "any", lambda _, photos: tf.reduce_mean(photos, (1, 2)), sides=None)
+    with pytest.raises(InputError, match=r"does not say what size of photos it takes; set cnn.size"):
+        backbones.load(anything, taking(0), training=False)
+    module = backbones.load(anything, taking(64), training=False)
+    assert module.learnable == []
+    with pytest.raises(InputError, match=r"has nothing to train; set cnn.recipe to frozen"):
+        backbones.BackboneLayer(module, 1, statistics=False)
+    with pytest.raises(InputError, match=r"has no training mode; set cnn.recipe to frozen or two-phase"):
+        backbones.load(anything, taking(64), training=True)
+
+
+@pytest.mark.slow
+def test_a_name_in_keras_applications_is_a_module_with_a_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    made = tf.keras.applications.MobileNetV2((96, 96, 3), include_top=False, weights=None, pooling="avg")
+    (tmp_path / ".keras" / "models").mkdir(parents=True)
+    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_96_no_top.h5"
+    made.save_weights(str(tmp_path / ".keras" / "models" / name))
+    module = backbones.load("MobileNetV2", taking(96), training=False)
+    photo = np.random.default_rng(0).random((2, 96, 96, 3)).astype(np.float32)
+    trunk = backbones.BackboneLayer(module, 0.2, statistics=False)
+    np.testing.assert_allclose(trunk(photo), made(photo * 2 - 1), atol=1e-5)
+    assert module.certain
+    assert len(trunk.trainable_weights) == round(0.2 * len(made.trainable_variables))
+    assert trunk.trainable_weights[-1] is module.layer.trainable_variables[-1]
+    with pytest.raises(InputError, match=r"cnn.module MobilNetV2: cannot be loaded .*; is it 'MobileNetV2'\?"):
+        backbones.load("MobilNetV2", taking(96), training=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "empty"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match=r"cnn.module MobileNetV2: cannot be loaded .*without a network"):
+        backbones.load("MobileNetV2", taking(96), training=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trainable", [False, True])
+def test_the_backbone_is_a_module_with_batch_norm_in_both_modes(trainable: bool) -> None:
+    import tensorflow_hub as hub
+
+    layer = hub.KerasLayer(BACKBONE, trainable=trainable)
+    shots = np.random.default_rng(0).random((4, 128, 128, 3)).astype(np.float32)
+    before = [variable.numpy() for variable in layer.variables]
+    assert layer(shots, training=False).shape == (4, 1280)
+    training = layer(shots, training=True).numpy()
+    moved = sum(not np.array_equal(a, b.numpy()) for a, b in zip(before, layer.variables, strict=True))
+    assert (moved > 0) == trainable
+    assert np.allclose(training, layer(shots, training=False).numpy()) != trainable
+    assert len(layer.trainable_variables) == (156 if trainable else 0)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "parts"),
+    [
+        (("--module", "data/demo/nowhere"), ["cnn.module data/demo/nowhere", "cannot be loaded", "params.yaml"]),
+        (("--module", "http://127.0.0.1:9/v/4"), ["http://127.0.0.1:9/v/4: cannot be loaded", "without a network"]),
+        (("--size", 96), ["takes photos of 128 x 128 pixels, not of 96", "cnn.size to 128 or 0"]),
+    ],
+)
+def test_a_module_that_cannot_be_used_is_an_error_that_names_it(
+    cnn: Train, tmp_path: Path, knobs: tuple[object, ...], parts: list[str]
+) -> None:
+    done = cnn(tmp_path, *knobs)
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("cnn: ")]
+    assert all(part in line for part in parts), line
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,104 @@
+"""A trained network explained, exported, and in an ensemble."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from support import Script, fails_in_one_line
+
+from landmarks.deep import classifier, occlusion
+
+
+@pytest.mark.slow
+def test_covering_what_the_network_looks_at_lowers_the_probability(
+    script: Script, photos: Path, split: Path, trained: Path, tmp_path: Path
+) -> None:
+    made = []
+    for name in "ab":
+        done = script("explain", photos / "images", split, trained, tmp_path / name, "--cells", 4)
+        assert done.returncode == 0, done.stderr
+        made.append((tmp_path / name).read_bytes())
+    assert made[0] == made[1]
+    network = classifier.load(trained)
+    picture = network.preprocessing.read(photos / "images" / "p1_00.jpg")
+    probability, drops = occlusion.drops(network.probabilities, picture, network.labels.index("1"), 4)
+    assert probability == network.probabilities(picture[None])[0, 0]
+    row, column = (int(i) for i in np.unravel_index(drops.argmax(), drops.shape))
+    covered = picture.copy()
+    covered[max(32 * row - 16, 0) : 32 * row + 48, max(32 * column - 16, 0) : 32 * column + 48] = picture.mean((0, 1))
+    assert probability - network.probabilities(covered[None])[0, 0] == pytest.approx(drops.max(), abs=1e-5)
+    assert drops.max() > drops.min()
+
+
+@pytest.mark.nightly
+def test_two_exports_are_the_same_to_the_byte(
+    process: Script, photos: Path, split: Path, trained: Path, tmp_path: Path
+) -> None:
+    for name in "ab":  # in processes of their own, like the stage: TensorFlow numbers the functions that it saves
+        out = [tmp_path / name, tmp_path / f"{name}.json"]
+        done = process("export", photos / "images", split, trained, *out, "--examples", 12)
+        assert done.returncode == 0, done.stderr
+    files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
+    assert len(files) > 5
+    for path in files:
+        assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes(), path
+
+
+@pytest.mark.slow
+def test_every_exported_form_gives_what_the_network_gives(
+    script: Script, photos: Path, split: Path, trained: Path, tmp_path: Path
+) -> None:
+    done = script("export", photos / "images", split, trained, tmp_path / "a", tmp_path / "a.json", "--examples", 12)
+    assert done.returncode == 0, done.stderr
+    files = {path.name for path in (tmp_path / "a").iterdir()}
+    assert files >= {"model.keras", "saved_model", "float16.tflite", "labels.json"}
+    told = json.loads((tmp_path / "a.json").read_text())
+    assert set(told) == {"trained", "keras", "saved_model", "saved_model_jpeg", "float32", "float16", "int8"}
+    assert {told[name]["same_top1"] for name in ("keras", "saved_model", "float32")} == {1.0}
+    assert told["int8"]["bytes"] < told["float16"]["bytes"] < told["float32"]["bytes"]
+
+    import tensorflow as tf
+
+    served = tf.saved_model.load(str(tmp_path / "a" / "saved_model")).signatures["jpeg"]
+    content = (photos / "images" / "p2_09.jpg").read_bytes()
+    answer = served(bytes=tf.constant([content, content]))
+    assert [label.decode() for label in answer["labels"].numpy()[0]] == ["1", "2", "3"]
+    network = classifier.load(trained)
+    picture = network.preprocessing.read(photos / "images" / "p2_09.jpg")
+    expected = np.repeat(network.probabilities(picture[None]), 2, axis=0)
+    np.testing.assert_allclose(answer["probabilities"].numpy(), expected, atol=0.05)
+
+
+def test_a_model_that_is_missing_or_none_is_an_error_that_names_it(script: Script, split: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    for name in ("none.json", "broken.json"):
+        done = script("explain", tmp_path, split, tmp_path / name, tmp_path / "e.npz")
+        fails_in_one_line(done, name, "dvc repro")
+
+
+@pytest.mark.slow
+def test_fused_is_the_mean_of_what_two_models_say(
+    script: Script, photos: Path, split: Path, trained: Path, tmp_path: Path
+) -> None:
+    pd.read_csv(split, dtype=str)[["id", "landmark_id"]].to_csv(tmp_path / "photos.csv", index=False)
+    sift, model = tmp_path / "sift.arrow", tmp_path / "fisher.skops"
+    for name, *arguments in (
+        ("keypoints", tmp_path / "photos.csv", photos / "images", sift, tmp_path / "k.json", "--detector", "sift", "--protocol", "joint"),
+        ("baseline", tmp_path, split, model, tmp_path / "b.csv", "--features", "sift", "--encoding", "fisher", "--pca", 0,
+         "--classifier", "svm", "--words", 4, "--components", 8),
+        ("fuse", photos / "images", sift, split, trained, model, tmp_path / "fused.csv"),
+    ):  # fmt: skip
+        done = script(str(name), *arguments)
+        assert done.returncode == 0, done.stderr
+    one, other, fused = (
+        pd.read_csv(path, dtype={"predicted": str}).set_index("id").sort_index()
+        for path in (trained.with_name("predictions.csv"), tmp_path / "b.csv", tmp_path / "fused.csv")
+    )
+    agreed = one["predicted"] == other["predicted"]
+    assert agreed.any()
+    assert (fused["predicted"][agreed] == one["predicted"][agreed]).all()
+    mean = (one["confidence"] + other["confidence"]) / 2
+    np.testing.assert_allclose(fused["confidence"][agreed], mean[agreed], atol=1e-4)
+    assert (fused["confidence"] <= np.maximum(one["confidence"], other["confidence"]) + 1e-6).all()

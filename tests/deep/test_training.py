@@ -1,0 +1,177 @@
+"""Training of a network: frozen or not, plain or augmented, the same bits every time; what stops it says why."""
+
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from support import ROOT, Script, fails_in_one_line, recipe
+
+from deep.conftest import MADE, PLAIN, Train, outputs
+from landmarks.deep import augmentation, classifier, training
+
+RANGES = recipe().training.augmentation
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "knobs",
+    [("--no-augment",), ("--augment", "--views", 2), ("--recipe", "thesis", "--augment", "--learning_rate", 0.005)],
+)
+def test_two_runs_give_the_same_bits_and_learn(
+    script: Script, process: Script, train: Train, split: Path, tmp_path: Path, knobs: tuple[object, ...]
+) -> None:
+    for run, start in {"a": script, "b": process}.items():  # another process, and other hashes of strings
+        train(tmp_path / run, "--epochs", 6, *knobs, start=start)
+    for name in MADE:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    rows = pd.read_csv(tmp_path / "a" / "predictions.csv")
+    taught = (pd.read_csv(split)["split"] == "train").to_numpy()
+    assert (rows["actual"] == rows["predicted"])[taught].mean() > 0.7
+    history = pd.read_csv(tmp_path / "a" / "history.csv")
+    assert list(history.columns) == list(training.HISTORY)
+    assert list(history["epoch"]) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.slow
+def test_a_saved_model_predicts_what_the_stage_predicted(train: Train, photos: Path, tmp_path: Path) -> None:
+    train(tmp_path, "--epochs", 5, "--head", 32)
+    network = classifier.load(tmp_path / "model.json")
+    rows = pd.read_csv(tmp_path / "predictions.csv", dtype={"predicted": str})
+    batch = np.stack([network.preprocessing.read(photos / "images" / f"{photo}.jpg") for photo in rows["id"]])
+    shares = network.probabilities(batch)
+    assert [network.labels[best] for best in shares.argmax(axis=1)] == list(rows["predicted"])
+    np.testing.assert_allclose(shares.max(axis=1), rows["confidence"], atol=1e-4)
+    assert json.loads((tmp_path / "model.json").read_text())["recipe"]["training"]["head"] == [32]
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_stops_the_training_and_says_at_which_rate(cnn: Train, tmp_path: Path) -> None:
+    done = cnn(tmp_path, "--learning_rate", 1e30, "--epochs", 9)
+    assert done.returncode == 1
+    assert re.search(r"the loss is .*1e\+30", done.stderr)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_test_photos_change_nothing_that_is_learnt(train: Train, photos: Path, split: Path, tmp_path: Path) -> None:
+    upset = tmp_path / "upset"
+    shutil.copytree(photos / "images", upset)
+    for photo in pd.read_csv(split).query("split == 'test'")["id"]:
+        shutil.copy(photos / "images" / "p1_00.jpg", upset / f"{photo}.jpg")
+    for run, folder in {"a": photos / "images", "b": upset}.items():
+        train(tmp_path / run, "--epochs", 4, "--augment", images=folder)
+    for name in ("model.weights.h5", "history.csv"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert (tmp_path / "a" / "predictions.csv").read_bytes() != (tmp_path / "b" / "predictions.csv").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["thesis", "frozen"])
+def test_a_photo_that_does_not_decode_is_an_error_that_names_it(
+    cnn: Train, photos: Path, tmp_path: Path, method: str
+) -> None:
+    shutil.copytree(photos / "images", tmp_path / "images")
+    (tmp_path / "images" / "p2_03.jpg").write_bytes(b"no photo")
+    done = cnn(tmp_path, "--epochs", 1, "--recipe", method, images=tmp_path / "images")
+    fails_in_one_line(done, "cnn: ", "p2_03.jpg: does not decode")
+
+
+@pytest.mark.slow
+def test_two_phases_change_the_last_layers_alone_and_keep_no_worse_epoch(train: Train, tmp_path: Path) -> None:
+    knobs = ("--recipe", "two-phase", "--epochs", 4, "--tuning_epochs", 3, "--tuned", 0.2)
+    kept = []
+    for name, rate in (("gentle", 0.001), ("wild", 3.0)):
+        train(tmp_path / name, *knobs, "--tuning_rate", rate, "--patience", 1)
+        kept.append(classifier.load(tmp_path / name / "model.json").model)
+        history = pd.read_csv(tmp_path / name / "history.csv")
+        assert list(history["phase"][:4]) == ["head"] * 4
+        if name == "wild":  # the first epoch of the second phase is worse, so it is the last
+            assert len(history) == 5
+    gentle, wild = (model.layers[0] for model in kept)
+    published = classifier.load_backbone(classifier.load(tmp_path / "wild" / "model.json").recipe).layer
+    for weight, other in zip(wild.layer.weights, published.weights, strict=True):  # its epoch was not kept
+        np.testing.assert_array_equal(weight.numpy(), other.numpy())
+    learning = {weight.name for weight in gentle.trainable_weights}
+    pairs = zip(gentle.layer.weights, published.weights, strict=True)
+    changed = {weight.name for weight, other in pairs if (weight.numpy() != other.numpy()).any()}
+    assert changed
+    assert changed <= learning
+
+
+@pytest.mark.slow
+def test_where_the_decoded_photos_lie_changes_nothing(train: Train, tmp_path: Path) -> None:
+    for name, megabytes in (("memory", "1000"), ("disk", "1")):
+        knobs = ("--recipe", "thesis", "--epochs", 1, "--augment")
+        train(tmp_path / name, *knobs, LANDMARKS_CACHE=megabytes, TMPDIR=str(tmp_path))
+    for made in ("model.weights.h5", "predictions.csv"):
+        assert (tmp_path / "memory" / made).read_bytes() == (tmp_path / "disk" / made).read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"memory", "disk"}
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_is_one_line_and_leaves_no_model(photos: Path, split: Path, tmp_path: Path) -> None:
+    arguments = [photos / "images", split, *outputs(tmp_path), *PLAIN, "--recipe", "thesis", "--epochs", 1]
+    done = subprocess.run(
+        [sys.executable, "src/cnn.py", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "LANDMARKS_CACHE": "1", "TMPDIR": str(tmp_path)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6)),  # 36 photos take 1.8 MB
+    )  # fmt: skip
+    fails_in_one_line(done, str(tmp_path), "36 photos take 0.0 GB there", "TMPDIR")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"landmark_id": "1"}, "they are all of one landmark"),
+        ({"split": "train"}, "no photo is for validation"),
+        ({"split": "test"}, "landmark 1 has none"),
+    ],
+)
+@pytest.mark.slow
+def test_photos_that_cannot_teach_are_an_error_that_says_why(
+    cnn: Train, split: Path, tmp_path: Path, change: dict[str, str], said: str
+) -> None:
+    rows = pd.read_csv(split, dtype=str).assign(**change)
+    rows.to_csv(tmp_path / "split.csv", index=False)
+    fails_in_one_line(cnn(tmp_path / "out", table=tmp_path / "split.csv"), said, "params.yaml")
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.slow
+def test_a_landmark_with_a_single_photo_is_learnt_with_the_others(train: Train, split: Path, tmp_path: Path) -> None:
+    rows = pd.read_csv(split, dtype=str)
+    rows = rows[(rows["landmark_id"] != "3") | (rows["id"] == "p3_00")]
+    rows.to_csv(tmp_path / "split.csv", index=False)
+    train(tmp_path, "--epochs", 40, "--no-restore_best", table=tmp_path / "split.csv")
+    said = pd.read_csv(tmp_path / "predictions.csv", dtype=str).set_index("id")
+    assert said.loc["p3_00", "predicted"] == "3"
+
+
+def test_a_view_depends_on_photo_and_number_alone(photos: Path) -> None:
+    picture = recipe(size=96).preprocessing.read(photos / "images" / "p1_00.jpg")
+    first = augmentation.view(picture, "p1_00", 3, RANGES, 0)
+    augmentation.view(picture, "other", 1, RANGES, 0)
+    np.testing.assert_array_equal(augmentation.view(picture, "p1_00", 3, RANGES, 0), first)
+    for key in (("p1_01", 3, RANGES, 0), ("p1_00", 4, RANGES, 0), ("p1_00", 3, RANGES, 1)):
+        assert (augmentation.view(picture, *key) != first).any()
+    assert first.shape == picture.shape
+    assert first.dtype == np.uint8
+
+
+def test_ranges_of_nothing_leave_the_photo_as_it_is(photos: Path) -> None:
+    picture = recipe(size=96).preprocessing.read(photos / "images" / "p1_00.jpg")
+    nothing: dict[str, Any] = {"rotation": 0, "shift": 0, "shear": 0, "zoom": 0}
+    still, flipped = (recipe(**nothing, flip=flip).training.augmentation for flip in (False, True))
+    np.testing.assert_array_equal(augmentation.view(picture, "x", 0, still, 0), picture)
+    mirrored = {augmentation.view(picture, "x", n, flipped, 0).tobytes() for n in range(12)}
+    assert mirrored == {picture.tobytes(), np.ascontiguousarray(picture[:, ::-1]).tobytes()}

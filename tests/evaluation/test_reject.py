@@ -1,0 +1,75 @@
+"""Open-set rejection: a threshold chosen on validation photos, and the risk at each coverage."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import Script, examples, fails_in_one_line
+
+from landmarks.evaluation import open_set
+
+CONFIDENCES = st.lists(st.floats(0, 1).map(lambda value: round(value, 6)), min_size=1, max_size=50)
+
+
+@settings(max_examples=examples(200))
+@given(CONFIDENCES, st.floats(0.01, 1))
+def test_the_threshold_is_the_highest_that_accepts_the_share(known: list[float], accepted: float) -> None:
+    confidence = np.array(known)
+    least = open_set.threshold(confidence, accepted)
+    assert (confidence >= least).mean() >= accepted - 1e-9
+    higher = confidence[confidence >= least + 1e-4]
+    assert len(higher) < len(confidence) or least + 1e-4 > confidence.min()
+
+
+@settings(max_examples=examples(200))
+@given(st.lists(st.tuples(st.sampled_from([0.1, 0.4, 0.6, 0.9]), st.booleans()), min_size=1, max_size=40))
+def test_risk_by_coverage_is_the_error_of_what_a_threshold_lets_pass(rows: list[tuple[float, bool]]) -> None:
+    confidence, right = (np.array(column) for column in zip(*rows, strict=True))
+    curve = {tuple(row) for row in open_set.risk_coverage(confidence, right).round(9)}
+    passed = [confidence >= least for least in set(confidence)]
+    assert curve == {(round(sure.mean(), 9), round(1 - right[sure].mean(), 9)) for sure in passed}
+
+
+def test_the_shares_are_those_of_a_hand_count() -> None:
+    known, right = np.array([0.9, 0.8, 0.6, 0.4]), np.array([True, True, False, True])
+    found = open_set.scores(known, right, np.array([0.3, 0.5, 0.7]), 0.55)
+    assert (found["unknown_rejected"], found["known_rejected"]) == (0.6667, 0.25)
+    assert (found["right_of_all"], found["right_of_accepted"]) == (0.75, 0.6667)
+    assert found["right_with_unknown"] == round(4 / 7, 4)
+    assert found["auroc"] == round(9 / 12, 4)
+    assert found["aurc"] == round((0 + 0 + 1 / 3 + 1 / 4) / 4, 4)
+    none = open_set.scores(known, right, np.zeros(0), 0.55)
+    assert none["unknown"] == 0
+    assert none["unknown_rejected"] is none["auroc"] is None
+
+
+@pytest.mark.slow
+def test_unknown_landmarks_are_rejected_more_often(
+    script: Script, split: Path, trained: Path, strangers: Path, tmp_path: Path
+) -> None:
+    out = [tmp_path / name for name in ("threshold.json", "counts.json", "curve.csv", "confidences.csv")]
+    said = trained.with_name("predictions.csv")
+    known = (strangers / "images", split, strangers / "unknown.csv", trained)
+    for _ in range(2):
+        done = script("reject", *known, said, *out, "--accepted", 0.9)
+        assert done.returncode == 0, done.stderr
+    found = json.loads(out[1].read_text())
+    assert json.loads(out[0].read_text()) == {"confidence": found["threshold"]}
+    assert found["unknown"] == 12
+    assert found["unknown_rejected"] > found["known_rejected"]
+    assert found["auroc"] > 0.7
+    curve = pd.read_csv(out[2])
+    assert list(curve.columns) == ["coverage", "risk"]
+    assert curve["coverage"].iloc[-1] == 1
+    rows = pd.read_csv(out[3])
+    counts = rows["answer"].value_counts()
+    assert (len(rows), counts["unknown"], counts["right"]) == (9 + 12, 12, round(9 * found["right_of_all"]))
+    unknown = rows["confidence"][rows["answer"] == "unknown"]
+    assert (unknown < found["threshold"]).mean() == pytest.approx(found["unknown_rejected"], abs=1e-4)
+    (tmp_path / "predictions.csv").write_text(said.read_text().replace("p1_00", "p1_99"))
+    done = script("reject", *known, tmp_path / "predictions.csv", *out)
+    fails_in_one_line(done, "predictions.csv", "not the photos of the split stage", "dvc repro")

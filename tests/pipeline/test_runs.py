@@ -1,0 +1,132 @@
+"""The pipeline as people run it: `dvc repro`, `dvc exp run -S`, comparisons, the study over seeds."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+import yaml
+from support import ROOT, Clone, fails_in_one_line, small_clone
+
+from landmarks.serving import dvc_lineage
+
+if TYPE_CHECKING:
+    from pipeline.conftest import Origin
+
+SEED_STUDY = (sys.executable, "src/seed_study.py", "metrics/seeds.csv", "docs/seeds.png", "--seeds", "2")
+
+
+def run_in(clone: Clone, *command: object) -> subprocess.CompletedProcess[str]:
+    """Run a command that may fail."""
+    return subprocess.run([*map(str, command)], cwd=clone.folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_a_second_repro_runs_nothing(clone: Clone) -> None:
+    assert "Running stage" not in clone.dvc("repro")
+
+
+@pytest.mark.slow
+def test_one_changed_parameter_runs_what_depends_on_it_and_shows_in_the_comparisons(origin: Origin) -> None:
+    assert re.findall(r"Running stage '(.+)'", origin.printed["exp run -S pca.n=4"]) == [
+        "baseline@bayes",
+        "baseline@bayes_orb",
+        "evaluate",
+        "plots",
+        "cards",
+        "report",
+    ]
+    table = origin.printed["metrics diff --md --precision 3"]
+    assert "models.bayes.test.top1" in table or "models.bayes.train.top1" in table
+    assert "models.plain.test.top1" not in table
+    assert "pca.n" in origin.printed["params diff"]
+    assert "pca.n" in origin.printed["exp show --csv"]
+
+
+@pytest.mark.slow
+def test_a_model_is_one_entry_of_params_yaml(clone: Clone) -> None:
+    """Fitted, evaluated, plotted and reported; and its vocabulary is changed like any parameter."""
+    params = clone.folder / "params.yaml"
+    entry = "  sift_words: {features: sift, encoding: words, words: 8, pca: none, classifier: logistic}\n"
+    params.write_text(params.read_text().replace("\nnetworks:", f"{entry}\nnetworks:"))
+    ran = re.findall(r"Running stage '(.+)'", clone.dvc("repro"))
+    assert set(ran) == {"baseline@sift_words", "evaluate", "plots", "cards", "report"}
+    assert "sift_words" in json.loads((clone.folder / "metrics" / "results.json").read_text())["models"]
+    assert "sift_words" in (clone.folder / "plots" / "report.html").read_text()
+    clone.commit("a model")
+    ran = re.findall(r"Running stage '(.+)'", clone.dvc("exp", "run", "-S", "models.sift_words.words=4"))
+    assert set(ran) == {"baseline@sift_words", "evaluate", "plots", "cards", "report"}
+    assert "models.sift_words.test" in clone.dvc("metrics", "diff", "--md")
+
+
+@pytest.mark.slow
+def test_a_photo_no_longer_in_the_sample_is_gone_from_the_photos(clone: Clone) -> None:
+    images = {path.stem for path in (clone.folder / "data" / "images").iterdir()}
+    clone.dvc("exp", "run", "anonymize", "-S", "sample.per_class=10")
+    fewer = {path.stem for path in (clone.folder / "data" / "images").iterdir()}
+    assert fewer < images
+    assert {path.stem for path in (clone.folder / "data" / "anonymous").iterdir()} == fewer
+
+
+@pytest.mark.slow
+def test_a_parameter_that_does_not_exist_is_an_error(clone: Clone) -> None:
+    done = run_in(clone, Path(sys.executable).parent / "dvc", "exp", "run", "-S", "pca.m=4")
+    assert done.returncode != 0
+    assert "pca.m" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_plots_are_drawn(clone: Clone) -> None:
+    clone.dvc("plots", "show", "-o", "drawn")
+    page = (clone.folder / "drawn" / "index.html").read_text()
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for model in (*params["models"], *params["networks"], *params["ensembles"]):
+        assert f"{model}.csv" in page
+    assert "Accuracy by number of principal components" in page
+    pictures = [plot for plot in yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"] if isinstance(plot, str)]
+    files = sum(len(list(path.glob("*.png"))) if (path := clone.folder / name).is_dir() else 1 for name in pictures)
+    assert len(list((clone.folder / "drawn" / "static").iterdir())) == files
+
+
+@pytest.mark.slow
+def test_the_server_knows_files_and_folders_by_the_hashes_of_dvc(first_run: Clone) -> None:
+    outs = [first_run.folder / name for name in ("models/plain.json", "data/anonymous", "models/export")]
+    assert len(dvc_lineage.read(first_run.folder / "dvc.lock").check(outs)) == 3
+
+
+@pytest.mark.slow
+def test_a_study_over_seeds_starts_from_a_commit(clone: Clone) -> None:
+    with (clone.folder / "params.yaml").open("a") as file:
+        file.write("# changed\n")
+    fails_in_one_line(run_in(clone, *SEED_STUDY), "params.yaml is not committed")
+
+
+@pytest.mark.nightly
+def test_two_clones_make_the_same_lock_to_the_byte(first_run: Clone, tmp_path: Path) -> None:
+    second = small_clone(tmp_path)
+    second.dvc("repro")
+    for name in ("dvc.lock", "metrics/results.json"):
+        assert (second.folder / name).read_bytes() == (first_run.folder / name).read_bytes(), name
+
+
+@pytest.mark.nightly
+def test_the_experiment_is_repeated_with_other_seeds_and_components_and_only_what_is_missing_runs(clone: Clone) -> None:
+    clone.run(*SEED_STUDY, "--components", "3")
+    rows = pd.read_csv(clone.folder / "metrics" / "seeds.csv")
+    assert set(zip(rows["seed"], rows["components"], strict=True)) == {(0, 3), (0, 6), (1, 3), (1, 6)}
+    committed = json.loads((clone.folder / "metrics" / "results.json").read_text())["models"]
+    own = rows[(rows["seed"] == 0) & (rows["components"] == 6)].set_index("model")
+    assert {model: own.loc[model, "test"] for model in own.index} == {
+        model: scores["test"]["top1"] for model, scores in committed.items()
+    }
+    assert (clone.folder / "docs" / "seeds.png").read_bytes().startswith(b"\x89PNG")
+    before = clone.dvc("queue", "status")
+    assert before.count("Success") == 3
+    clone.run(*SEED_STUDY)
+    assert clone.dvc("queue", "status") == before

@@ -1,0 +1,1 @@
+"""Tests of landmarks.serving, predict.py, serve.py, deploy/ and the Dockerfile."""
