@@ -21,8 +21,8 @@ def stages(lock: str) -> Stages:
 
 
 def lock_of(base: str) -> str:
-    """Its dvc.lock; empty where it has none."""
-    shown = subprocess.run(["git", "show", f"{base}:dvc.lock"], capture_output=True, text=True, check=False)
+    """Its dvc.lock, in this folder, which need not be the root of the repository; empty where it has none."""
+    shown = subprocess.run(["git", "show", f"{base}:./dvc.lock"], capture_output=True, text=True, check=False)
     return shown.stdout
 
 

@@ -63,7 +63,14 @@ def main(
         out.mkdir()
         make(source, rows)
         ours = [
-            [sys.executable, "src/catalogue.py", str(source), str(out / "catalogue.csv"), str(out / "catalogue.json")],
+            [
+                sys.executable,
+                "src/catalogue.py",
+                str(out / "catalogue.csv"),
+                str(out / "catalogue.json"),
+                "--source",
+                str(source),
+            ],
             [
                 sys.executable,
                 "src/clean.py",

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +16,7 @@ from landmarks.common.files import write_json
 from landmarks.common.knobs import Knob
 from landmarks.common.result_cache import ResultCache, path_for
 from landmarks.dataset import tables
+from landmarks.images import folders
 from landmarks.privacy import gate
 
 
@@ -40,7 +43,8 @@ def main(
     before under the same settings is not examined again. For photos of your own: python src/anonymize.py FOLDER OUT
     """
     settings = anonymize.gate
-    originals = _listed(images, listing) if listing else _all_in(images)
+    others: Counter[str] = Counter()
+    originals = _listed(images, listing) if listing else _all_in(images, others)
     audit, quarantine = audit or anonymous / "faces.json", quarantine or anonymous / "quarantine.csv"
     cache = ResultCache(path_for(audit))
     if not listing:
@@ -60,7 +64,8 @@ def main(
                     refused.append((photo, str(result)))
     except OSError as error:  # a full disk is no fault of the photo
         raise InputError(f"{anonymous}: {error}; what is examined is kept: mend that, run the same command") from None
-    tables.write(quarantine, pd.DataFrame(refused, columns=["id", "reason"]))
+    rows = [(photo.encode("utf-8", "backslashreplace").decode(), reason) for photo, reason in refused]
+    tables.write(quarantine, pd.DataFrame(rows, columns=["id", "reason"]))  # names of files need not be UTF-8
     if len(refused) > anonymize.max_quarantined or not passed:
         problem = f"{len(refused)} of {len(originals)} photos did not pass, the first {': '.join(refused[0])}"
         raise InputError(f"{quarantine}: {problem}; look at them, remove them, or raise anonymize.max_quarantined")
@@ -74,6 +79,8 @@ def main(
         print(f"anonymize: {examined} of {len(originals)} photos examined, the results of the others are known")
     else:
         _print_counts({"photos": len(originals), "passed": len(passed), **counts}, anonymous, audit)
+        if others:
+            print(f"anonymize: {folders.summary(others)}", file=sys.stderr)
 
 
 def _listed(images: Path, listing: Path) -> dict[str, Path]:
@@ -82,16 +89,16 @@ def _listed(images: Path, listing: Path) -> dict[str, Path]:
     return {photo: images / f"{photo}.jpg" for photo in rows["id"]}
 
 
-def _all_in(images: Path) -> dict[str, Path]:
+def _all_in(images: Path, others: Counter[str]) -> dict[str, Path]:
+    """The photos by the name of their result; ``others`` gets the other files, counted by ending."""
+    listing = folders.list_photos(images)
+    others.update(listing.others)
     found: dict[str, Path] = {}
-    for path in sorted(images.rglob("*")):
-        if path.is_file() and not path.name.startswith("."):
-            name = str(path.relative_to(images).with_suffix(""))
-            if name in found:
-                raise InputError(f"{path}: would be written as {name}.jpg, as {found[name]} is; rename one")
-            found[name] = path
-    if not found:
-        raise InputError(f"{images}: no files in there; give a folder of photos")
+    for path in listing.paths:
+        name = str(path.relative_to(images).with_suffix(""))
+        if name in found:
+            raise InputError(f"{path}: would be written as {name}.jpg, as {found[name]} is; rename one")
+        found[name] = path
     return found
 
 

@@ -20,8 +20,7 @@ def main(
 ) -> None:
     """Write the values of a profile into params.yaml."""
     yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 200  # no line is broken
+    yaml.default_flow_style = False
     values, current = _read(yaml, profile), _read(yaml, params)
     changed = list(_merge(current, values, ""))
     with whole(params) as partial:

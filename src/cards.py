@@ -12,7 +12,7 @@ import stage
 from landmarks.common.errors import InputError
 from landmarks.common.files import read_json, whole
 from landmarks.common.knobs import Knob
-from landmarks.dataset import catalogues, tables
+from landmarks.dataset import table_files, tables
 from landmarks.reporting import cards as card_files
 from landmarks.reporting.inputs import recipe
 
@@ -80,11 +80,8 @@ def _credits(source: str, urls: "pd.Series[str]") -> pd.DataFrame:
     own = pd.DataFrame({"url": demo, "author": AUTHOR, "license": LICENSE, "title": ""}, index=demo.index)
     if not source or source.endswith((".yaml", ".yml")):
         return own
-    try:
-        with catalogues.local(source) as path:
-            given = card_files.attributions(path, urls.index)
-    except InputError as error:
-        raise InputError(str(error).replace("catalogue.source", "cards.attribution")) from None
+    with table_files.local(source, "cards.attribution") as file:
+        given = card_files.attributions(file, urls.index)
     return pd.concat([given, own.drop(given.index, errors="ignore")]).rename_axis("id")
 
 

@@ -1,33 +1,82 @@
-"""Bring in the catalogue: a CSV of (id, url, landmark_id) by path or URL, or the made world's own."""
+"""Bring in the catalogue: a table of (id, url, landmark_id) by path or URL, or that of the synthetic demo dataset."""
 
-from contextlib import closing
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import pyarrow as pa
 
 import stage
+from landmarks.common.errors import InputError
 from landmarks.common.files import write_json
-from landmarks.dataset import catalogues
+from landmarks.common.knobs import Knob
+from landmarks.dataset import catalogues, clean_subset, table_files
+
+
+@dataclass(frozen=True)
+class CatalogueConfig:
+    """The block ``catalogue`` of params.yaml."""
+
+    source: Annotated[
+        str, Knob("Table with the columns id, url, landmark_id: path or URL; or the .yaml of a demo dataset")
+    ]
+    clean: Annotated[
+        str, Knob("Only these photos: Google Landmarks v2's train_clean.csv (landmark_id, images), path or URL; or ''")
+    ]
 
 
 def main(
-    source: Annotated[str, "CSV file or http(s) URL with the columns id, url, landmark_id; or a world .yaml"],
     table: Annotated[Path, "CSV to write"],
     counts: Annotated[Path, "JSON to write: how many rows"],
+    catalogue: CatalogueConfig,
 ) -> None:
-    """Check a catalogue (columns there, ids unique and fit to name a file) and keep its three columns."""
-    if source.endswith((".yaml", ".yml")):
+    """Check a catalogue (columns there, ids unique and fit to name a file) and keep its three columns.
+
+    CSV (comma, semicolon or TAB; UTF-8 or UTF-16; as it is, .gz or .zip) and Parquet are read.
+    """
+    with ExitStack() as stack:
+        found = _checked(catalogue.source, stack)
+        if catalogue.clean:
+            subset = clean_subset.CleanSubset(
+                stack.enter_context(table_files.local(catalogue.clean, "catalogue.clean"))
+            )
+            selected: Counter[str] = Counter()
+            count = catalogues.write(table, _some(subset.select(found, selected), catalogue))
+            kept = f"{selected['kept']} of {selected['rows']} rows are kept; {len(subset) - selected['kept']} photos of"
+            relabelled = f"{selected['relabelled']} rows had another landmark_id than there"
+            print(f"catalogue: {kept} {catalogue.clean} have no row, {relabelled}", file=sys.stderr)
+        else:
+            count = catalogues.write(table, found)
+    write_json(counts, {"rows": count})
+
+
+def _checked(source: str, stack: ExitStack) -> Iterator[pa.RecordBatch]:
+    """The rows of ``source``, which stays open as long as ``stack``."""
+    if source.lower().endswith((".yaml", ".yml")):
         from landmarks.demo import world  # here: a renderer is much to load for who reads a CSV
 
         rows = world.rows(**world.describe(Path(source)))
         columns = map(list, zip(*rows, strict=True))
         made = pa.table(dict(zip(catalogues.COLUMNS, columns, strict=True))).to_batches()
-        count = catalogues.write(table, catalogues.checked(source, made, lambda: made))
-    else:
-        with catalogues.local(source) as path, closing(catalogues.batches(path)) as found:
-            count = catalogues.write(table, catalogues.checked(source, found, lambda: catalogues.batches(path)))
-    write_json(counts, {"rows": count})
+        return catalogues.checked(source, made, lambda: made)
+    file = stack.enter_context(table_files.local(source))
+    found = stack.enter_context(closing(catalogues.batches(file)))
+    return catalogues.checked(source, found, lambda: catalogues.batches(file))
+
+
+def _some(rows: Iterator[pa.RecordBatch], catalogue: CatalogueConfig) -> Iterator[pa.RecordBatch]:
+    """The rows; raises ``InputError`` if there are none."""
+    first = next(rows, None)
+    if first is None:
+        raise InputError(
+            f"{catalogue.clean}: none of its photos is in {catalogue.source}; give the lists of one dataset"
+        )
+    yield first
+    yield from rows
 
 
 if __name__ == "__main__":

@@ -20,6 +20,24 @@ from landmarks.download import collection, fetcher, politeness, storage
 
 EMPTY = dataclasses.asdict(fetcher.Answer(id="", landmark_id="", status=Status.OK))
 TYPES = {name: str if name == "status" else type(value) for name, value in EMPTY.items()}
+NETWORK = "is the network there?"
+BROKEN = "look at the address in a browser"
+REMEDIES = {  # of a landmark without a photo, by what most of its URLs gave
+    Status.UNREACHABLE: NETWORK,
+    Status.TOO_SLOW: f"{NETWORK} Raise download.seconds",
+    Status.BUSY: "ask again later: LANDMARKS_RETRY=1 dvc repro -f -s download",
+    Status.SERVER_ERROR: "ask again later: LANDMARKS_RETRY=1 dvc repro -f -s download",
+    Status.GONE: "set download.archives, where expired photos are looked for",
+    Status.REFUSED: "set download.contact, which hosts are shown; of files, check who may read them",
+    Status.SCHEME_NOT_ALLOWED: "add the scheme to download.schemes",
+    Status.PRIVATE_ADDRESS: "only public addresses are asked; for those of this machine set download.loopback",
+    Status.BAD_URL: "mend the URLs in the catalogue",
+    Status.DISALLOWED: "the host's robots.txt, or its rules for clients without download.contact, forbid it",
+    Status.OPTED_OUT: "the host does not give its photos for machine learning",
+    Status.TOO_MANY_REDIRECTS: "raise download.redirects",
+    Status.TOO_LARGE: "raise download.megabytes or download.megapixels",
+    **dict.fromkeys((Status.HTML, Status.MISLABELLED, Status.NOT_A_PHOTO, Status.REDIRECT_LOOP), BROKEN),
+}
 DEMO = world.SCHEME.removesuffix("://")
 
 
@@ -31,7 +49,9 @@ def main(
     counts: Annotated[Path, "JSON to write: photos by status, replaced, missing, link rot"],
     download: fetcher.FetchSettings,
 ) -> None:
-    """Fetch the sample; each expired photo is replaced by the next of its landmark's reserve while there is one.
+    """Fetch the sample; each photo that fails is replaced by the next of its landmark's reserve while there is one.
+
+    The same bytes again are a failure, and under two landmarks none of them counts.
 
     If it is interrupted or killed, the next run resumes. LANDMARKS_CONNECTIONS sets how many requests are open at once
     (16); with LANDMARKS_RETRY=1 photos that failed in an earlier run are asked for again.
@@ -119,7 +139,7 @@ def _advise(answers: list[fetcher.Answer]) -> None:
     twins = [answer for answer in answers if answer.same_as]
     if twins:
         first = f"the first {twins[0].id} those of {twins[0].same_as}: a placeholder, or listed twice"
-        print(f"download: {len(twins)} photos have the bytes of another (column same_as), {first}", file=sys.stderr)
+        print(f"download: {len(twins)} photos are left out, they have the bytes of another, {first}", file=sys.stderr)
 
 
 def _earlier(table: Path) -> list[fetcher.Answer]:
@@ -135,12 +155,15 @@ def _landmark_without_photo(answers: list[fetcher.Answer], landmarks: list[str])
     """Return an error message about the first landmark whose URLs all failed; empty if there is none."""
     with_photo = {answer.landmark_id for answer in answers if answer.status == Status.OK}
     for landmark in landmarks:
-        first = next((answer for answer in answers if answer.landmark_id == landmark), None)
-        if landmark not in with_photo and first:  # without an answer, it has a reserve and nothing to replace
+        failed = [answer for answer in answers if answer.landmark_id == landmark]
+        if landmark not in with_photo and failed:  # without an answer, it has a reserve and nothing to replace
+            ((status, _),) = Counter(answer.status for answer in failed).most_common(1)
+            example = next(answer.asked for answer in failed if answer.status == status)
+            remedy = f"{REMEDIES[status]}; or " if status in REMEDIES else ""
             knob = "set sample.unknown to 0" if landmark == schema.UNKNOWN else "lower sample.classes"
             return (
-                f"landmark {landmark}: none of its URLs gave a photo (the first, {first.asked}: {first.status}); "
-                f"is the network there? Else raise sample.reserve or {knob} in params.yaml"
+                f"landmark {landmark}: none of its URLs gave a photo (most of them, as {example}: {status}); "
+                f"{remedy}raise sample.reserve or {knob} in params.yaml"
             )
     return ""
 

@@ -24,6 +24,7 @@ def main(
 ) -> None:
     """Score every model on train, validation and test, with 95 % intervals and McNemar's test; gather the counts of the stages."""
     parts = tables.read(split, ["id", "landmark_id", "split"]).set_index("id")
+    tables.require_parts(split, parts["split"])
     files = stage.declared(predictions, ".csv", stage.models(), model)
     tested = {name: tables.read_predictions(path, parts["landmark_id"]) for name, path in files.items()}
     models = metrics.compare(tested, parts["split"])

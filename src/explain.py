@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 
 import stage
+from landmarks.common.errors import InputError
 from landmarks.common.files import whole
 from landmarks.common.knobs import Knob
 from landmarks.dataset import schema, tables
@@ -34,7 +35,10 @@ def main(
     network = classifier.load(model)
     explained = []
     for label in sorted(network.labels, key=schema.natural)[: explain.landmarks]:
-        chosen = rows[(rows["landmark_id"] == label) & (rows["split"] == "test")]["id"].min()
+        own = rows[(rows["landmark_id"] == label) & (rows["split"] == "test")]["id"]
+        if own.empty:
+            raise InputError(f"{split}: no photo of landmark {label} is for test; run: dvc repro --force split")
+        chosen = own.min()
         picture = network.preprocessing.read(anonymous / f"{chosen}.jpg")
         probability, drops = occlusion.drops(network.probabilities, picture, network.labels.index(label), explain.cells)
         explained.append((chosen, label, probability, picture, drops))

@@ -9,7 +9,6 @@ import numpy as np
 
 import stage
 from landmarks.common import progress
-from landmarks.common.errors import InputError
 from landmarks.common.files import whole_folder, write_json
 from landmarks.common.knobs import Knob
 from landmarks.dataset import tables
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from landmarks.deep.classifier import Classifier
     from landmarks.deep.export import Run
 
+VERSION = "1"  # TensorFlow Serving serves the highest of the numbered folders in a model's folder
 BLOCK = 32  # photos that are compared at once
 
 
@@ -32,7 +32,7 @@ def main(
     anonymous: Annotated[Path, "Folder of the anonymize stage"],
     split: Annotated[Path, "CSV of the split stage"],
     model: Annotated[Path, "JSON of the cnn stage, its weights beside it"],
-    folder: Annotated[Path, "Folder to write: model.keras, saved_model/, labels.json and a .tflite file a precision"],
+    folder: Annotated[Path, "Folder to write: model.keras, saved_model/1/, labels.json and a .tflite file a precision"],
     counts: Annotated[Path, "JSON to write: bytes, test accuracy and agreement of each form"],
     export: ExportConfig,
 ) -> None:
@@ -43,8 +43,7 @@ def main(
     network = classifier.load(model)
     rows = tables.read(split, ["id", "landmark_id", "split"]).sort_values("id")
     test, train = (rows[rows["split"] == part] for part in ("test", "train"))
-    if test.empty or train.empty:
-        raise InputError(f"{split}: no photo for the test, or none for training; run: dvc repro split")
+    tables.require_parts(split, rows["split"], ("train", "test"))
     read = network.preprocessing.read
     chosen = train["id"][:: -(-len(train) // export.examples)]
     examples = np.stack([read(anonymous / f"{photo}.jpg") for photo in chosen])
@@ -54,9 +53,10 @@ def main(
         keras = place / "model.keras"
         formats.keras(network, keras)
         sizes["keras"], runs["keras"] = keras.stat().st_size, formats.open_keras(keras)
-        formats.saved_model(network, place / "saved_model")
-        for name, run in formats.serve(place / "saved_model").items():
-            sizes[name], runs[name] = sum(path.stat().st_size for path in (place / "saved_model").rglob("*.*")), run
+        served = place / "saved_model" / VERSION
+        formats.saved_model(network, served)
+        for name, run in formats.serve(served).items():
+            sizes[name], runs[name] = sum(path.stat().st_size for path in served.rglob("*.*")), run
         for form, content in progress.over(formats.lite(network, examples), 3, "export", "format"):
             (place / f"{form}.tflite").write_bytes(content)
             sizes[form], runs[form] = len(content), formats.interpret(content)

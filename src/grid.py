@@ -75,7 +75,9 @@ def _score(task: Task, paths: dict[str, Path]) -> list[float]:
     features = features_file.mapped(paths[name])
     encoder = classifiers.encoder(config)
     known, other = encoder.fit_transform(features.values[train]), encoder.transform(features.values[held_out])
-    models = [classifiers.classifier(kind, config.seed).fit(known, features.landmarks[train]) for kind in KINDS]
+    models = [classifiers.classifier(kind, config.seed, len(train)) for kind in KINDS]
+    for model in models:
+        model.fit(known, features.landmarks[train])
     return [float(model.score(other, features.landmarks[held_out])) for model in models]
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
@@ -17,6 +18,7 @@ import trained_model
 from landmarks.common import parallel, progress
 from landmarks.common.errors import InputError
 from landmarks.download.fetcher import HTTP, FetchSettings
+from landmarks.images import folders
 from landmarks.serving import inputs, video
 
 if TYPE_CHECKING:
@@ -58,14 +60,15 @@ def main(
 ) -> None:
     """Print which landmark each photo shows, with its probability, or that it is none that the model knows.
 
-    Folders are searched with their subfolders. Of a clip, one frame a second is predicted; the majority of the frames around it decides.
+    Folders are searched with their subfolders; files that are neither photos nor clips are counted. Of a clip, one frame a second is predicted; the majority of the frames around it decides.
 
     Exit code 0: every photo has a prediction; 1: some could not be read, or nothing was done.
     """
     if as_json and as_csv:
         raise InputError("--json and --csv: one of them")
     cast("TextIOWrapper", sys.stdout).reconfigure(errors="surrogateescape")  # a file's name need not be UTF-8
-    sources = inputs.expand_folders(photos)
+    others: Counter[str] = Counter()
+    sources = inputs.expand_folders(photos, others)
     loaded = trained_model.load(model, unchecked=unchecked, names=names, threshold=threshold)
     write = _write_json if as_json else _write_csv if as_csv else _write_table
     settings = stage.block(
@@ -74,6 +77,8 @@ def main(
     )  # fmt: skip
     with inputs.open_sources(sources, settings) as opened:
         complete = write(_predict(loaded, opened, len(sources), top, window), loaded)
+    if others:
+        print(f"predict: {folders.summary(others)}", file=sys.stderr)
     if not complete:
         raise typer.Exit(1)
 

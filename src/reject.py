@@ -36,8 +36,10 @@ def main(
     """Choose a threshold on the validation photos; measure it on the test photos and on photos of other landmarks."""
     from landmarks.deep import classifier, image_cache  # here: --help need not wait for TensorFlow
 
-    parts = tables.read_split(split)["split"]
-    answers = tables.read_predictions(predictions, tables.read_split(split)["landmark_id"])
+    divided = tables.read_split(split)
+    parts = divided["split"]
+    tables.require_parts(split, parts, ("validation", "test"))
+    answers = tables.read_predictions(predictions, divided["landmark_id"])
     right = (answers["actual"] == answers["predicted"]).to_numpy()
     confidence = answers["confidence"].to_numpy(float)
     least = open_set.threshold(confidence[(parts == "validation").to_numpy()], reject.accepted)

@@ -1,5 +1,6 @@
 """Which photos look alike, and do they show the same points?"""
 
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,6 @@ from threadpoolctl import threadpool_limits
 import stage
 from landmarks.classical import features_file, matching, saved_models
 from landmarks.common import parallel
-from landmarks.common.errors import InputError
 from landmarks.common.files import write_json
 from landmarks.common.knobs import Knob
 from landmarks.dataset import tables
@@ -39,16 +39,16 @@ def main(
     retrieve: RetrieveConfig,
 ) -> None:
     """Look for the validation photos among the training photos: by encoding, then by the keypoints that one homography explains."""
-    found, nearest = features_file.read(described), retrieve.nearest
+    found = features_file.read(described)
     parts = tables.read_split(split, found.ids, found.landmarks)["split"].to_numpy()
     encoder = saved_models.load(model, found.settings)[:-1]
     queries, known = np.flatnonzero(parts == "validation"), np.flatnonzero(parts == "train")
-    if not len(queries) or not len(known):
-        raise InputError(f"{split}: no photo for validation, or none for training; run: dvc repro split")
+    tables.require_parts(split, parts, ("train", "validation"))
+    nearest, verified = (_at_most(name, getattr(retrieve, name), len(known)) for name in ("nearest", "verified"))
     with threadpool_limits(1):
         asked, answers = (normalize(encoder.transform(found.values[part])) for part in (queries, known))
     likeness = asked @ answers.T  # cosines
-    ranked = known[np.argsort(-likeness, axis=1, kind="stable")[:, : max(retrieve.verified, nearest)]]
+    ranked = known[np.argsort(-likeness, axis=1, kind="stable")[:, : max(verified, nearest)]]
     inliers = partial(_inliers, described=described, ratio=retrieve.ratio)
     tasks = list(zip(queries, ranked, strict=True))
     verification = np.array(list(parallel.sound(parallel.each(inliers, tasks, "retrieve"))))
@@ -56,10 +56,19 @@ def main(
     again, inliers_of = (np.take_along_axis(each, order, axis=1) for each in (ranked, verification))
     alike = found.landmarks[queries][:, None]
     same = [found.landmarks[each[:, :nearest]] == alike for each in (ranked, again)]
-    precision, verified = (round(float(each.mean()), 4) for each in same)
-    shares = {"precision": precision, "precision_verified": verified}
+    precision, precise_again = (round(float(each.mean()), 4) for each in same)
+    shares = {"precision": precision, "precision_verified": precise_again}
     write_json(counts, {"queries": len(queries), "nearest": nearest, **shares})
     tables.write(table, _listed(found, queries, again[:, :nearest], inliers_of[:, :nearest]))
+
+
+def _at_most(name: str, asked: int, photos: int) -> int:
+    if asked > photos:
+        print(
+            f"retrieve: retrieve.{name} {asked}: there are {photos} training photos; all of them are taken",
+            file=sys.stderr,
+        )
+    return min(asked, photos)
 
 
 def _inliers(task: tuple[int, NDArray[np.intp]], described: Path, ratio: float) -> list[int]:

@@ -48,7 +48,18 @@ def params() -> dict[str, Any]:
         raise InputError(f"{PARAMS}: not a YAML file: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict):
         raise InputError(f"{PARAMS}: not a mapping of names to values; run: git checkout params.yaml")
+    if null := next(_nulls(found, ""), None):
+        raise InputError(f'{PARAMS}: {null} is null; give it a value (for an empty text, "")')
     return found
+
+
+def _nulls(value: Any, name: str) -> Iterator[str]:
+    """The names of the parameters without a value: DVC would hand over the text None."""
+    if value is None:
+        yield name
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in entries:
+        yield from _nulls(entry, f"{name}[{key}]" if isinstance(value, list) else f"{name}.{key}".lstrip("."))
 
 
 def block(name: str, kind: type[Block], **changed: Any) -> Block:

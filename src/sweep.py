@@ -1,5 +1,6 @@
 """How many principal components?"""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -45,11 +46,12 @@ def main(
         raise InputError(f"sweep.stop {sweep.stop} is not above sweep.start {sweep.start}; raise it in params.yaml")
     features = features_file.read(file)
     parts = tables.read_split(split, features.ids, features.landmarks)
+    tables.require_parts(split, parts["split"], ("train", "test"))
     rows = encodings.Flat(features.settings.detector, encoding.keypoints).transform(features.values)
     train, test = ((parts["split"] == name).to_numpy() for name in ("train", "test"))
     values, landmarks = rows[train], features.landmarks[train]
-    numbers = list(range(sweep.start, sweep.stop, sweep.step))
     dealt = classifiers.deal(landmarks, parts["group"].to_numpy(np.int64)[train], sweep.folds, seed, "sweep")
+    numbers = _numbers(sweep, min(values.shape[1], *(len(fit) for fit, _ in dealt)))
     with threadpool_limits(1):
         folds = [(values[fit], landmarks[fit], values[held], landmarks[held]) for fit, held in dealt]
         validated = np.mean([classifiers.by_components(*fold, numbers) for fold in folds], axis=0)
@@ -64,6 +66,19 @@ def main(
         "thesis_components": int(theirs["components"]), "thesis_test": theirs["test"],
         "gained_by_looking": round(theirs["test"] - ours["test"], 4),
     })  # fmt: skip
+
+
+def _numbers(sweep: SweepConfig, most: int) -> list[int]:
+    """The numbers of components to try, as far as the training photos of every fold give so many."""
+    if sweep.start > most:
+        raise InputError(
+            f"sweep.start {sweep.start}: the training photos of a fold give {most} components at most; "
+            f"lower it to {most} in params.yaml"
+        )
+    if sweep.stop - 1 > most:
+        limit = f"the training photos of a fold give {most} components at most; no more are tried"
+        print(f"sweep: sweep.stop {sweep.stop}: {limit}", file=sys.stderr)
+    return list(range(sweep.start, min(sweep.stop, most + 1), sweep.step))
 
 
 if __name__ == "__main__":

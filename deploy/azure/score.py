@@ -3,7 +3,6 @@
 Deploy the whole repository, with models/ checked out, as the code folder and this file as the scoring script.
 """
 
-import binascii
 import dataclasses
 import json
 import os
@@ -33,10 +32,11 @@ def init() -> None:
 def run(data: str) -> dict[str, Any]:
     """``{"predictions": [...]}`` for ``{"instances": [{"b64": ...}]}``; ``{"error": ...}`` if one is no photo."""
     from landmarks.common.errors import InputError
+    from landmarks.serving import uploads
 
     try:
-        contents = [binascii.a2b_base64(row["b64"], strict_mode=True) for row in json.loads(data)["instances"]]
-    except (ValueError, TypeError, KeyError):
+        contents = [uploads.decode_base64(row["b64"]) for row in json.loads(data)["instances"]]
+    except (ValueError, TypeError, KeyError, AttributeError):
         return {"error": 'a body like {"instances": [{"b64": "<base64 of a photo>"}]} is expected'}
     pictures = []
     for number, content in enumerate(contents):

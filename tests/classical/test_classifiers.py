@@ -33,7 +33,7 @@ def test_every_model_is_a_pipeline_for_scikit_learns_tools(described: Path, spli
     groups = pd.read_csv(split)["group"].to_numpy()
     for kind in get_args(Kind):
         deal = StratifiedGroupKFold(3, shuffle=True, random_state=0)
-        model = clone(classifiers.pipeline(pipeline(encoding, kind)))
+        model = clone(classifiers.pipeline(pipeline(encoding, kind), 36))
         scores = cross_val_score(model, read.values, read.landmarks, groups=groups, cv=deal, error_score="raise")
         assert scores.mean() > 0.4, kind  # chance: a third
         assert classifiers.probabilities(model.fit(read.values, read.landmarks), read.values).min() >= 0

@@ -97,10 +97,10 @@ def test_every_photo_gets_a_prediction_and_the_saved_model_gives_the_same(
 
 
 @pytest.mark.parametrize(("stage", "knobs", "parts"), [
-    ("baseline", (*BAYES, "--pca", 22), ["22 principal", "21 training", "pca.n"]),
+    ("baseline", (*BAYES, "--pca", 22), ["22 principal", "21 training", "pca.n", "to 21 in params.yaml"]),
     ("baseline", (*BAYES, "--encoding", "vlad", "--words", 3000), ["of 3000 words", "encoding.sample", "keypoints.count"]),
-    ("sweep", ("--stop", 40, "--folds", 3), ["lower pca.n or sweep.stop"]),
-    ("sweep", ("--start", 2, "--stop", 4, "--folds", 8), ["7 training photos", "sweep.folds asks for 8"]),
+    ("sweep", ("--start", 15, "--stop", 40, "--folds", 3), ["sweep.start 15", "give 14 components at most", "to 14"]),
+    ("sweep", ("--start", 2, "--stop", 4, "--folds", 8), ["7 training photos", "sweep.folds asks for 8", "lower it to 7"]),
 ])  # fmt: skip
 def test_more_asked_for_than_the_training_photos_hold_is_an_error_that_names_the_parameter(
     script: Script,
@@ -114,6 +114,54 @@ def test_more_asked_for_than_the_training_photos_hold_is_an_error_that_names_the
     source = described if stage == "sweep" else described.parent
     fails_in_one_line(script(stage, source, split, tmp_path / "m", tmp_path / "p", *knobs), *parts)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_range_beyond_what_the_photos_give_is_cut_with_a_note(
+    script: Script, described: Path, split: Path, tmp_path: Path
+) -> None:
+    out = [tmp_path / "s.csv", tmp_path / "s.json"]
+    done = script("sweep", described, split, *out, "--start", 10, "--stop", 200, "--step", 2, "--folds", 3)
+    succeed(done)
+    assert list(pd.read_csv(out[0])["components"]) == [10, 12, 14]
+    assert "sweep.stop 200: the training photos of a fold give 14 components at most" in done.stderr
+
+
+def few(described: Path, split: Path, folder: Path, photos: int) -> tuple[Path, Path]:
+    """So many training photos of each of two landmarks, two for validation and three for the test, with keypoints."""
+    rows = pd.read_csv(split, dtype=str)
+    rank = rows[rows["split"] == "train"].groupby("landmark_id").cumcount(ascending=False)
+    kept = rows["landmark_id"].isin(["1", "3"]) & (rank.reindex(rows.index).fillna(0) < photos)
+    rows[kept].to_csv(folder / "split.csv", index=False)
+    read, keep = features_file.read(described), kept.to_numpy()
+    arrays = {name: getattr(read, name)[keep] for name in ("ids", "landmarks", "found", "points", "values")}
+    write(folder / "kaze.arrow", replace(read, **arrays), arrays["values"])
+    return folder / "kaze.arrow", folder / "split.csv"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_with_few_photos_all_that_can_be_fitted_is(
+    script: Script, described: Path, split: Path, tmp_path: Path, count: int
+) -> None:
+    file, table = few(described, split, tmp_path, count)
+    out = [tmp_path / name for name in ("a", "b")]
+    for kind in get_args(Kind):
+        for encoding in get_args(Encoding):
+            knobs = (*BAYES, "--encoding", encoding, "--classifier", kind, *SMALL, "--words", 2)
+            succeed(script("baseline", tmp_path, table, *out, *knobs))
+    done = script("retrieve", file, table, out[0], tmp_path / "r.csv", tmp_path / "r.json")
+    succeed(done)
+    assert f"retrieve.verified 20: there are {2 * count} training photos" in done.stderr
+    assert json.loads((tmp_path / "r.json").read_text())["nearest"] == 2 * count
+    sweep = ("sweep", file, table, *out, "--start", 1)
+    grid = ("grid", tmp_path, table, *out, "--features", "kaze", *SMALL)
+    if count == 2:
+        fails_in_one_line(script(*sweep), "sweep.folds asks for 5", "2 training photos", "lower it to 2")
+        fails_in_one_line(script(*grid), "grid.folds asks for 3", "lower it to 2")
+        succeed(script(*sweep, "--folds", 2))
+        succeed(script(*grid, "--folds", 2))
+    else:
+        fails_in_one_line(script(*sweep), "1 training photos", "raise sample.per_class")
+        fails_in_one_line(script(*grid), "1 training photos", "raise sample.per_class")
 
 
 def test_more_keypoints_than_a_row_can_have_cannot_be_asked_for(script: Script, described: Path, split: Path) -> None:

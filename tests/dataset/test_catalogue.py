@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support import ROOT, Host, Script, fails_in_one_line
 
@@ -24,13 +24,13 @@ def out(tmp_path: Path) -> list[Path]:
 
 def test_a_csv_is_taken_as_it_is_without_further_columns(script: Script, tmp_path: Path, out: list[Path]) -> None:
     (tmp_path / "in.csv").write_text("author,id,url,landmark_id\nme,a1,http://x/1.jpg,5\n,b2,None,None\n")
-    assert script("catalogue", tmp_path / "in.csv", *out).returncode == 0
+    assert script("catalogue", *out, "--source", tmp_path / "in.csv").returncode == 0
     assert out[0].read_text() == "id,url,landmark_id\na1,http://x/1.jpg,5\nb2,None,None\n"
     assert json.loads(out[1].read_text()) == {"rows": 2}
 
 
 def test_the_made_world_is_a_catalogue_with_nulls_copies_and_a_long_tail(script: Script, out: list[Path]) -> None:
-    assert script("catalogue", "data/demo/world.yaml", *out).returncode == 0
+    assert script("catalogue", *out, "--source", "data/demo/world.yaml").returncode == 0
     rows = catalogues.read(out[0]).to_pandas()
     counts = rows["landmark_id"].value_counts().drop("None")
     assert (rows["landmark_id"] == "None").sum() > 20
@@ -41,7 +41,7 @@ def test_the_made_world_is_a_catalogue_with_nulls_copies_and_a_long_tail(script:
 
 
 def test_a_catalogue_may_be_given_by_url(script: Script, host: Host, out: list[Path]) -> None:
-    assert script("catalogue", f"{host.url}/file/train.csv", *out).returncode == 0
+    assert script("catalogue", *out, "--source", f"{host.url}/file/train.csv").returncode == 0
     assert catalogues.read(out[0]).to_pylist() == [{"id": "a", "url": "http://x/a.jpg", "landmark_id": "1"}]
 
 
@@ -52,7 +52,7 @@ def test_a_catalogue_may_be_given_by_url(script: Script, host: Host, out: list[P
         ("id,landmark_id\na,1\n", ["in.csv", "no column 'url'"]),
         ("", ["in.csv", "empty"]),
         ("\xff\xfe\x00", ["in.csv", "no column 'id'"]),
-        ("id;url;landmark_id\na;u;1\n", ["in.csv", "no column 'id'", "'id;url;landmark_id'"]),
+        ("id:url:landmark_id\na:u:1\n", ["in.csv", "no column 'id'", "'id:url:landmark_id'"]),
         ("id,url,landmark_id\n", ["in.csv", "no rows"]),
         ("id,url,landmark_id\na,u,1\nb,u,1\na,u,2\n", ["in.csv", "row 4", "'a'", "row 2"]),
         ("id,url,landmark_id\na,u,1\n../x,u,1\n", ["in.csv", "row 3", "'../x'", "cannot name a file"]),
@@ -63,13 +63,13 @@ def test_a_wrong_table_ends_in_one_line_and_writes_nothing(
     script: Script, tmp_path: Path, out: list[Path], text: str, parts: list[str]
 ) -> None:
     (tmp_path / "in.csv").write_bytes(text.encode("latin-1"))
-    fails_in_one_line(script("catalogue", tmp_path / "in.csv", *out), *parts)
+    fails_in_one_line(script("catalogue", *out, "--source", tmp_path / "in.csv"), *parts)
     assert not any(path.exists() for path in out)
 
 
 @pytest.mark.parametrize("source", ["nowhere.csv", "nowhere.yaml", "http://127.0.0.1:9/train.csv"])
 def test_a_source_that_is_missing_ends_in_one_line_that_names_it(script: Script, out: list[Path], source: str) -> None:
-    fails_in_one_line(script("catalogue", source, *out), source, "catalogue.source")
+    fails_in_one_line(script("catalogue", *out, "--source", source), source, "catalogue.source")
 
 
 def test_cells_may_hold_commas_and_line_breaks_and_the_file_a_byte_order_mark(
@@ -78,7 +78,7 @@ def test_cells_may_hold_commas_and_line_breaks_and_the_file_a_byte_order_mark(
     rows = [f'"caption, of\r\na{n},http://x/{n},1",i{n},http://x/{n}.jpg,{n % 7}' for n in range(40_000)]
     text = "\r\n".join(["\ufeffcaption,id,url,landmark_id", *rows])
     (tmp_path / "in.csv").write_text(text, encoding="utf-8", newline="")
-    assert script("catalogue", tmp_path / "in.csv", *out).returncode == 0
+    assert script("catalogue", *out, "--source", tmp_path / "in.csv").returncode == 0
     assert catalogues.read(out[0])["id"].to_pylist() == [f"i{n}" for n in range(40_000)]
 
 
@@ -92,9 +92,10 @@ def test_a_wrong_world_is_an_error_that_names_the_key(
     world = (ROOT / "data" / "demo" / "world.yaml").read_text()
     key = "rare" if "rare" in line else "seed"
     (tmp_path / "w.yaml").write_text(re.sub(rf"^  {key}:.*$", line, world, count=1, flags=re.MULTILINE))
-    fails_in_one_line(script("catalogue", tmp_path / "w.yaml", *out), "w.yaml", part)
+    fails_in_one_line(script("catalogue", *out, "--source", tmp_path / "w.yaml"), "w.yaml", part)
 
 
+@example("-1.#QNAN")
 @given(st.text(max_size=12))
 def test_an_id_that_passes_is_one_plain_file_name(name: str) -> None:
     made = pa.table({"id": [name], "url": ["u"], "landmark_id": ["1"]}).to_batches()
@@ -102,7 +103,9 @@ def test_an_id_that_passes_is_one_plain_file_name(name: str) -> None:
         list(catalogues.checked("x", made, lambda: made))
     except InputError:
         return
-    assert name.strip() in catalogues.NULLS or (Path("folder") / name).parent == Path("folder")
+    if name.strip() in catalogues.NULLS:  # the clean stage drops its row
+        return
+    assert (Path("folder") / name).parent == Path("folder")
     assert not name.startswith((".", "-"))
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support import Script, examples, fails_in_one_line
 
 from landmarks.common.errors import InputError
-from landmarks.dataset import splitting
+from landmarks.dataset import schema, splitting
 
 
 def outputs(folder: Path) -> list[Path]:
@@ -43,8 +43,26 @@ def test_a_group_is_never_torn_and_the_order_does_not_matter(rows: list[tuple[in
 
 
 def test_a_landmark_too_small_to_divide_is_an_error_that_names_it() -> None:
-    with pytest.raises(InputError, match=r"landmark b: its 2 photos leave none for \w+; raise sample\.per_class"):
+    with pytest.raises(InputError, match=r"landmark b: its 2 photos leave none for \w+; raise sample\.per_class, to 3"):
         splitting.split([f"p{i}" for i in range(12)], ["a"] * 10 + ["b"] * 2, np.arange(12), 0.3, 0.2, 0)
+
+
+@pytest.mark.parametrize(
+    ("count", "test", "validation"), [(3, 0.3, 0.14), (5, 0.3, 0.14), (4, 0.02, 0.02), (5, 0.6, 0.3)]
+)
+def test_three_photos_of_a_landmark_are_enough_whatever_the_shares(count: int, test: float, validation: float) -> None:
+    ids, landmarks = [f"p{i}" for i in range(2 * count)], ["a", "b"] * count
+    parts = splitting.split(ids, landmarks, np.arange(2 * count), test, validation, 0)
+    assert set(zip(landmarks, parts, strict=True)) == {(name, part) for name in "ab" for part in schema.PARTS}
+
+
+def test_groups_larger_than_a_share_are_divided_where_there_are_three() -> None:
+    ids, landmarks, groups = [f"p{i}" for i in range(8)], ["a"] * 8, np.arange(8) // 2
+    assert set(splitting.split(ids, landmarks, groups, 0.3, 0.14, 0)) == set(schema.PARTS)
+    with pytest.raises(
+        InputError, match=r"its 8 photos, 2 if near-duplicates are counted once, .*split\.duplicate_bits"
+    ):
+        splitting.split(ids, landmarks, np.arange(8) // 4, 0.3, 0.14, 0)
 
 
 @settings(max_examples=examples(40))

@@ -1,5 +1,7 @@
 """Any published module serves as a backbone; one that would give a bad model is refused, with what to change."""
 
+import json
+import tarfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
-from support import ROOT
+from support import ROOT, Host, Script, fails_in_one_line
 
 from deep.conftest import Train
 from landmarks.common.errors import InputError
@@ -24,11 +26,14 @@ def taking(size: int, values: tuple[float, float] = (0, 1)) -> Preprocessing:
     return Preprocessing(size=size, low=values[0], high=values[1], crop=True)
 
 
-def published(folder: Path, function: Callable[[Any, Any], Any], sides: int | None = 128) -> str:
-    """A SavedModel that gives what ``function`` gives of the backbone and its photos."""
+def published(
+    folder: Path, function: Callable[[Any, Any], Any], sides: int | None = 128, shape: tuple[int | None, ...] = (),
+    dtype: Any = tf.float32,
+) -> str:  # fmt: skip
+    """A SavedModel that gives what ``function`` gives of the backbone and its photos, of (n, sides, sides, 3) or ``shape``."""
     module = tf.Module()
     module.inner = tf.saved_model.load(BACKBONE)
-    spec = tf.TensorSpec((None, sides, sides, 3), tf.float32)
+    spec = tf.TensorSpec(shape or (None, sides, sides, 3), dtype)
     module.__call__ = tf.function(partial(function, module.inner), input_signature=[spec])
     tf.saved_model.save(module, str(folder))
     return str(folder)
@@ -74,6 +79,127 @@ def test_a_module_says_its_size_and_what_is_no_vector_a_photo_is_refused(tmp_pat
         backbones.BackboneLayer(module, 1, statistics=False)
     with pytest.raises(InputError, match=r"has no training mode; set cnn.recipe to frozen or two-phase"):
         backbones.load(anything, taking(64), training=True)
+
+
+def frozen(name: str, size: int = 0) -> backbones.Backbone:
+    return backbones.load(name, taking(size), training=False)
+
+
+@pytest.mark.slow
+def test_a_module_with_named_outputs_is_used_if_one_of_them_is_the_vector(tmp_path: Path) -> None:
+    photos = np.random.default_rng(0).random((5, 128, 128, 3)).astype(np.float32)
+    expected = frozen(BACKBONE).layer(photos, training=False)
+    one = published(tmp_path / "one", lambda inner, photos: {"vector": inner(photos)})
+    default = published(tmp_path / "two", lambda inner, photos: {"default": inner(photos), "a": photos})
+    for name in (one, default):
+        module = frozen(name)
+        np.testing.assert_allclose(module.layer(photos, training=False), expected, atol=1e-5)
+        named = backbones.by_name(module.layer, name)  # as a .keras file has it
+        np.testing.assert_allclose(type(named).from_config(named.get_config())(photos), expected, atol=1e-5)
+    neither = published(tmp_path / "neither", lambda inner, photos: {"a": inner(photos), "b": photos})
+    with pytest.raises(
+        InputError, match="gives the outputs a, b; save it with one output, or call the vector 'default'"
+    ):
+        frozen(neither)
+    with pytest.raises(InputError, match="gives 2 outputs; save it with one output"):
+        frozen(published(tmp_path / "pair", lambda inner, photos: (inner(photos), photos)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shape", "parts"), [
+    ((1, 128, 128, 3), "takes 1 photos at a time, no other number; save it with None"),
+    ((8, 128, 128, 3), "takes 8 photos at a time, no other number; save it with None"),
+    ((None, 3, 128, 128), r"takes channels first, \(None, 3, 128, 128\); save it for photos with channels last"),
+    ((None, 128, 96, 3), "takes photos of 128 x 96 pixels, not of 128; save it for square photos"),
+    ((None, 128, 128, 1), r"takes no RGB photos of 128 .*its inputs are float32 \(None, 128, 128, 1\)"),
+])  # fmt: skip
+def test_a_module_of_other_inputs_is_refused_with_what_to_do(
+    tmp_path: Path, shape: tuple[int | None, ...], parts: str
+) -> None:
+    with pytest.raises(InputError, match=parts):
+        frozen(published(tmp_path / "module", lambda _, photos: tf.reduce_mean(photos, (1, 2)), shape=shape))
+
+
+@pytest.mark.slow
+def test_a_module_whose_vectors_are_not_of_one_photo_is_refused(tmp_path: Path) -> None:
+    cases: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
+        "mean": (
+            lambda inner, photos: tf.reduce_mean(inner(photos), 0, keepdims=True),
+            r"gives \(1, 1280\) for two photos",
+        ),
+        "none": (lambda inner, photos: inner(photos) * np.nan, "gives values that are no numbers"),
+        "batch": (
+            lambda inner, photos: inner(photos - tf.reduce_mean(photos, 0)),
+            "another vector when .* inference mode",
+        ),
+    }
+    for name, (function, parts) in cases.items():
+        with pytest.raises(InputError, match=parts):
+            frozen(published(tmp_path / name, function))
+    whole = published(tmp_path / "bytes", lambda inner, photos: inner(tf.cast(photos, tf.float32)), dtype=tf.uint8)
+    with pytest.raises(InputError, match=r"its inputs are uint8 \(None, 128, 128, 3\)"):
+        frozen(whole)
+
+
+def small_network() -> Any:
+    layers = tf.keras.layers
+    parts = [layers.InputLayer((64, 64, 3)), layers.Conv2D(8, 3, 2), layers.BatchNormalization()]
+    return tf.keras.Sequential([*parts, layers.ReLU(), layers.GlobalAveragePooling2D()])
+
+
+@pytest.mark.slow
+def test_what_keras_exports_is_a_module_that_fine_tuning_changes_and_export_writes(
+    script: Script, cnn: Train, photos: Path, split: Path, tmp_path: Path
+) -> None:
+    module = tmp_path / "module"
+    small_network().export(str(module))
+    knobs = ("--module", module, "--recipe", "two-phase", "--epochs", 2, "--tuning-epochs", 1, "--tuned", 1)
+    done = cnn(tmp_path / "out", *knobs, "--no-restore-best", "--tuning-rate", 0.01)
+    assert done.returncode == 0, done.stderr
+    network = classifier.load(tmp_path / "out" / "model.json")
+    trunk, fresh = network.model.layers[0], frozen(str(module), 64)
+    assert len(trunk.trainable_weights) == 4
+    assert any((a.numpy() != b.numpy()).any() for a, b in zip(trunk.layer.weights, fresh.layer.weights, strict=True))
+    given = (photos / "images", split, tmp_path / "out" / "model.json", tmp_path / "export", tmp_path / "e.json")
+    done = script("export", *given, "--examples", 3)
+    assert done.returncode == 0, done.stderr
+    assert {
+        form["same_top1"] for name, form in json.loads((tmp_path / "e.json").read_text()).items() if name != "int8"
+    } == {1}
+    fails_in_one_line(
+        cnn(tmp_path / "t", "--module", module, "--recipe", "thesis"), "set cnn.recipe to frozen or two-phase"
+    )
+
+
+@pytest.mark.slow
+def test_a_module_that_is_a_file_or_has_nothing_to_call_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    small_network().save(tmp_path / "module.keras")
+    with pytest.raises(InputError, match=r"it is a file: open it with Keras and write a SavedModel folder"):
+        frozen(str(tmp_path / "module.keras"))
+    tf.saved_model.save(tf.Module(), str(tmp_path / "nothing"))
+    with pytest.raises(InputError, match="has nothing to call; save it with the signature serving_default"):
+        frozen(str(tmp_path / "nothing"))
+
+
+@pytest.mark.slow
+def test_a_fetched_module_is_kept_in_the_projects_cache_and_found_without_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: Host
+) -> None:
+    monkeypatch.delenv("TFHUB_CACHE_DIR", raising=False)
+    monkeypatch.setenv("LANDMARKS_MODELS", str(tmp_path / "models"))
+    with tarfile.open(tmp_path / "module.tar.gz", "w:gz") as archive:
+        archive.add(BACKBONE, ".")
+    host.body = (tmp_path / "module.tar.gz").read_bytes()
+    handle = f"{host.url}/body/module/1"
+    assert frozen(handle).size == 128
+    host.always = 503
+    assert frozen(handle).size == 128
+    assert sum(host.asked.values()) == 1
+    assert list((tmp_path / "models" / "tfhub").glob("*/saved_model.pb"))
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "own"))  # the person's choice holds
+    host.always = 0
+    frozen(handle)
+    assert list((tmp_path / "own").glob("*/saved_model.pb"))
 
 
 @pytest.mark.slow

@@ -54,6 +54,9 @@ def test_every_exported_form_gives_what_the_network_gives(
     assert done.returncode == 0, done.stderr
     files = {path.name for path in (tmp_path / "a").iterdir()}
     assert files >= {"model.keras", "saved_model", "float16.tflite", "labels.json"}
+    assert [path.name for path in (tmp_path / "a" / "saved_model").iterdir()] == [
+        "1"
+    ]  # as TensorFlow Serving expects it
     told = json.loads((tmp_path / "a.json").read_text())
     assert set(told) == {"trained", "keras", "saved_model", "saved_model_jpeg", "float32", "float16", "int8"}
     assert {told[name]["same_top1"] for name in ("keras", "saved_model", "float32")} == {1.0}
@@ -61,7 +64,7 @@ def test_every_exported_form_gives_what_the_network_gives(
 
     import tensorflow as tf
 
-    served = tf.saved_model.load(str(tmp_path / "a" / "saved_model")).signatures["jpeg"]
+    served = tf.saved_model.load(str(tmp_path / "a" / "saved_model" / "1")).signatures["jpeg"]
     content = (photos / "images" / "p2_09.jpg").read_bytes()
     answer = served(bytes=tf.constant([content, content]))
     assert [label.decode() for label in answer["labels"].numpy()[0]] == ["1", "2", "3"]

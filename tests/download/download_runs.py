@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 import pandas as pd
+from requests.adapters import BaseAdapter
 from support import ROOT, Done, Script, fetch_settings
 
 import download
@@ -36,14 +37,16 @@ def fetch(script: Script, folder: Path, rows: Rows, *knobs: object, **environmen
     return script("download", sample(folder, rows), *outputs(folder), "--loopback", *knobs, **environment)
 
 
-def collect(folder: Path, rows: Rows, connections: int = 16, **knobs: Any) -> dict[str, str]:
+def collect(
+    folder: Path, rows: Rows, connections: int = 16, transports: dict[str, BaseAdapter] | None = None, **knobs: Any
+) -> dict[str, str]:
     """Fetch in this process, from loopback and the demo's addresses. Return the status of each photo."""
     settings = fetch_settings(**{"loopback": True, **knobs})
     table = pd.read_csv(sample(folder, rows), dtype=str)
     threads = mock.patch.dict(os.environ, LANDMARKS_CONNECTIONS=str(connections))
     with threads, ResultCache(folder / "cache.sqlite") as cache:
         wanted = collection.Collection(sample=table, folder=folder / "images", settings=settings, cache=cache)
-        wanted.collect({"demo": world.WorldAdapter()})
+        wanted.collect({"demo": world.WorldAdapter(), **(transports or {})})
     return {answer.id: answer.status for answer in wanted.result()}
 
 

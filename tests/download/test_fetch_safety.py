@@ -1,7 +1,9 @@
 """Untrusted URLs and answers reach no private address, no file and no memory beyond the limits."""
 
+import contextlib
 import ipaddress
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from support import Host, Script, examples, fails_in_one_line, fetch_settings
 
 from landmarks.common.status import StatusError
 from landmarks.demo import renderer
-from landmarks.download import politeness, safe_http
+from landmarks.download import politeness, safe_http, storage
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,41 @@ def test_no_url_however_odd_breaks_the_plan(url: str) -> None:
     task = fetch_settings().candidates(url)
     assert task[-1] == ("origin", url, 0)
     assert isinstance(politeness.host_of(url), str)
+
+
+@given(content=st.one_of(st.binary(max_size=80), st.text("User-agent:*landmks/0.1 \n\r\ufeffDisallow#Crawl-delay: inf9", max_size=80).map(str.encode)))  # fmt: skip
+@settings(max_examples=examples(200))
+def test_no_robots_txt_however_odd_breaks_the_rules(content: bytes) -> None:
+    host: politeness.Host[int] = politeness.Host("x", slots=1, full_slots=1, rate=0)
+    host.set_robots("http://x/robots.txt", 200, content)
+    assert host.rules["http://x/robots.txt"].can_fetch("http://x/a.jpg", politeness.ROBOT) in (True, False)
+
+
+@given(rest=st.text(alphabet="/localhost%0aF~.:?#\\é\x00 ", max_size=30))
+@settings(max_examples=examples(200))
+def test_no_file_uri_however_odd_breaks_the_reading(rest: str) -> None:
+    with pytest.raises(StatusError):
+        storage.read(f"file:{rest}/no such photo", megabytes=1)
+
+
+@given(headers=st.lists(st.binary(max_size=12), max_size=120), code=st.sampled_from([b"200", b"103", b"403", b"302"]))
+@settings(max_examples=examples(60))
+def test_no_headers_however_odd_break_a_request(headers: list[bytes], code: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answer = b"HTTP/1.1 " + code + b" x\r\n" + b"\r\n".join(headers) + b"\r\n\r\nbody"
+        thread = threading.Thread(target=_answer_once, args=(server, answer))
+        thread.start()
+        session = safe_http.session("test", 1, loopback=True)
+        with contextlib.suppress(StatusError):
+            safe_http.get(session, f"http://127.0.0.1:{server.getsockname()[1]}/a", 2, 1)
+        thread.join()
+
+
+def _answer_once(server: socket.socket, answer: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(answer)
 
 
 @given(url=st.text(alphabet="htps:/.@[]%#?\\ \t\n\x00é٣ab0127", max_size=40))

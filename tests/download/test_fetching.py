@@ -12,6 +12,7 @@ from download_runs import Rows, answers, column, fetch, photos
 from support import Host, Script, fails_in_one_line, serving
 
 from landmarks.demo import renderer
+from landmarks.images import decoding
 
 
 def test_each_fault_of_the_web_has_its_status_and_costs_no_more_requests_than_it_must(
@@ -24,6 +25,8 @@ def test_each_fault_of_the_web_has_its_status_and_costs_no_more_requests_than_it
         "broken": ("server error", 2), "loop": ("redirect loop", 1), "far": ("too many redirects", 6), "noai": ("opted out", 1),
         "slow": ("too slow", 1), "drip": ("too slow", 1), "huge": ("too large", 1), "garbage": ("truncated", 2),
         "later": ("server error", 2), "chunks": ("truncated", 2), "endless": ("too large", 1), "accent": ("ok", 1),
+        "hints": ("ok", 1), "many": ("ok", 1), "colonless": ("ok", 1), "cookie": ("cookie challenge", 1),
+        "ticket": ("cookie challenge", 1), "408": ("server error", 2), "425": ("server error", 2), "521": ("server error", 2),
     }  # fmt: skip
     rows = [(kind, f"{host.url}/{kind}/1-{n}.jpg", 1, 0) for n, kind in enumerate(kinds)]
     others = {
@@ -43,11 +46,11 @@ def test_each_fault_of_the_web_has_its_status_and_costs_no_more_requests_than_it
     assert column(tmp_path, "status") == expected
     assert photos(tmp_path) == sorted(name for name, status in expected.items() if status == "ok")
     asked = {kind: times for kind, (_, times) in kinds.items()}
-    assert host.kinds() == asked | {"to": 3, "pdf": 2}  # moved and hop lead to a photo
+    assert host.kinds() == asked | {"to": 3, "pdf": 2, "back": 1}  # moved, hop and accent lead to a photo
 
 
 def test_the_table_says_where_each_photo_came_from_and_what_it_is(script: Script, host: Host, tmp_path: Path) -> None:
-    rows = [("a", f"{host.url}/moved/1-0.jpg", 1, 0), ("b", f"{host.url}/png/1-0.jpg", 1, 0)]
+    rows = [("a", f"{host.url}/moved/1-0.jpg", 1, 0), ("b", f"{host.url}/png/1-1.jpg", 1, 0)]
     assert fetch(script, tmp_path, rows).returncode == 0
     found = answers(tmp_path)
     body = renderer.photo(7, 1, 0)
@@ -58,7 +61,8 @@ def test_the_table_says_where_each_photo_came_from_and_what_it_is(script: Script
     kept = (tmp_path / "images" / "a.jpg").read_bytes()
     assert found["a"]["sha256"] == hashlib.sha256(kept).hexdigest()
     assert found["b"]["format"] == "PNG"
-    assert [found["b"][name] for name in ("width", "height")] == [found["a"][name] for name in ("width", "height")]
+    height, width, _ = decoding.decode(renderer.photo(7, 1, 1)).shape
+    assert [found["b"][name] for name in ("width", "height")] == [str(width), str(height)]
     assert min(float(row["seconds"]) for row in found.values()) > 0
     listed = pd.read_csv(tmp_path / "photos.csv", dtype=str)
     assert listed.values.tolist() == [["a", "1", found["a"]["sha256"]], ["b", "1", found["b"]["sha256"]]]
@@ -104,15 +108,6 @@ def test_the_expired_are_looked_for_in_archives_as_the_table_says(script: Script
     assert json.loads((tmp_path / "counts.json").read_text())["from"] == {found["b"]["source"]: 1, "origin": 1}
 
 
-def test_the_same_bytes_under_several_ids_are_flagged(script: Script, host: Host, tmp_path: Path) -> None:
-    rows = [("a", f"{host.url}/photo/1-0.jpg", 1, 0), ("b", f"{host.url}/body", 2, 0)]
-    host.body = renderer.photo(7, 1, 0)
-    done = fetch(script, tmp_path, rows)
-    assert "1 photos have the bytes of another" in done.stderr
-    assert column(tmp_path, "same_as") == {"a": "", "b": "a"}
-    assert json.loads((tmp_path / "counts.json").read_text())["same_bytes"] == 1
-
-
 def test_photos_are_as_small_as_asked_and_fetched_again_for_another(script: Script, host: Host, tmp_path: Path) -> None:
     rows = [("a", f"{host.url}/photo/1-0.jpg", 1, 0)]
     assert fetch(script, tmp_path, rows, "--long-side", 200).returncode == 0
@@ -133,6 +128,28 @@ def test_a_web_that_gives_nothing_is_an_error_not_an_empty_data_set(script: Scri
     done = fetch(script, tmp_path, rows, "--attempts", 1)
     fails_in_one_line(done, "landmark 1", "http://127.0.0.1:9/a.jpg", "unreachable", "is the network there?")
     assert not (tmp_path / "download.csv").exists()
+
+
+@pytest.mark.parametrize(("kind", "knobs", "status", "remedy"), [
+    ("ftp://example.org/a.jpg", (), "scheme not allowed", "add the scheme to download.schemes; or raise"),
+    ("photo", ("--no-loopback",), "private address", "download.loopback"),
+    ("gone", (), "gone", "set download.archives"),
+    ("refused", (), "refused", "set download.contact"),
+    ("broken", ("--attempts", 1), "server error", "LANDMARKS_RETRY=1"),
+    ("far", ("--redirects", 2), "too many redirects", "raise download.redirects"),
+    ("photo", ("--megabytes", 0.002), "too large", "raise download.megabytes"),
+    ("noai", (), "opted out", "does not give its photos for machine learning"),
+    ("html", (), "html", "look at the address in a browser"),
+    ("teapot", (), "unexpected answer", ""),
+])  # fmt: skip
+def test_the_remedy_for_a_landmark_without_a_photo_fits_what_its_urls_gave(
+    script: Script, host: Host, tmp_path: Path, kind: str, knobs: tuple[object, ...], status: str, remedy: str
+) -> None:
+    urls = [kind if "://" in kind else f"{host.url}/{kind}/1-{view}.jpg" for view in range(2)]
+    rows: Rows = [("z", f"{host.url}/missing/1-9.jpg", 1, 0), ("a", urls[0], 1, 0), ("b", urls[1], 1, 0)]
+    done = fetch(script, tmp_path, rows, *knobs)
+    fails_in_one_line(done, "landmark 1", f": {status})", remedy)
+    assert "is the network there?" not in done.stderr
 
 
 def test_no_photo_of_other_landmarks_is_an_error_with_a_remedy(script: Script, host: Host, tmp_path: Path) -> None:

@@ -51,6 +51,16 @@ def test_the_results_hold_all_models_parts_and_counts(script: Script, stages: li
     assert len(tested) == 9
 
 
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_a_split_without_photos_for_a_part_is_an_error_that_names_it(
+    script: Script, stages: list[Path], tmp_path: Path, part: str
+) -> None:
+    rows = pd.read_csv(stages[0], dtype=str)
+    rows.assign(split=rows["split"].replace(part, "test" if part == "train" else "train")).to_csv(tmp_path / "s.csv")
+    done = script("evaluate", tmp_path / "s.csv", *stages[1:], tmp_path / "r", tmp_path / "c", "--model", "sure")
+    fails_in_one_line(done, "s.csv", f"no photo is for {part}", "dvc repro --force split")
+
+
 def test_the_interval_is_wilsons() -> None:
     """Brown, Cai and DasGupta (2001): 0 of 10 gives (0, 0.2775); 8 of 10 gives (0.4902, 0.9433)."""
     ten = pd.Series(["a"] * 10)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from gate_runs import OUTPUTS, portrait, save_portraits, stage
+from gate_runs import OUTPUTS, QUICK, portrait, save_portraits, stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -64,7 +65,8 @@ def test_a_photo_with_an_exif_turn_is_examined_and_written_upright_without_metad
 def test_what_does_not_decode_goes_to_quarantine_with_the_reason(examined: Path) -> None:
     quarantine = pd.read_csv(examined / "quarantine.csv")
     assert sorted(quarantine["id"]) == ["empty", "web-page"]
-    assert (quarantine["reason"] == "cannot be read: not a photo").all()
+    reasons = dict(zip(quarantine["id"], quarantine["reason"], strict=True))
+    assert reasons == {"empty": "cannot be read: not a photo", "web-page": "cannot be read: html"}
     passed = {path.stem for path in (examined / "anonymous").iterdir()}
     assert passed == {"turned0", "turned1", "upright0", "upright1"}
 
@@ -131,6 +133,32 @@ def test_any_folder_can_be_anonymized_and_none_is_written_over(script: Script, p
     fails_in_one_line(script("anonymize", tmp_path / "in", tmp_path / "out"), "you.png", "rename one")
 
 
+def test_what_lies_beside_photos_stops_nothing_and_names_need_not_be_utf8(process: Script, tmp_path: Path) -> None:
+    given, out = tmp_path / "in", tmp_path / "out"
+    given.mkdir()
+    photos = ["DSC1.JPG", "IMG_1.JPG", "a.jfif", "b.jpe", os.fsdecode(b"caf\xe9.jpg")]
+    for number, name in enumerate(photos):
+        Image.new("RGB", (64, 48), (90, 120, 25 * number)).save(given / name, "JPEG")
+    for name in ("DSC1.ARW", "IMG_1.MOV", "a.xmp", "notes.txt", os.fsdecode(b"\xe9.xmp")):
+        (given / name).write_bytes(b"no photo")
+    for _ in range(2):  # the second run reads the audit file, in which the names are
+        done = process("anonymize", given, out, *QUICK)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.splitlines()[-1] == "anonymize: not looked at: 2 .xmp, 1 .arw, 1 .mov, 1 .txt"
+        assert {path.name for path in out.glob("*.jpg")} == {f"{Path(name).stem}.jpg" for name in photos}
+        audited = json.loads((out / "faces.json").read_text(encoding="utf-8"))["photos"]
+        assert set(audited) == {Path(name).stem for name in photos}
+
+
+def test_a_photo_in_quarantine_may_have_a_name_that_is_not_utf8(process: Script, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (64, 48)).save(tmp_path / "in" / "a.jpg")
+    (tmp_path / "in" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"no photo")
+    done = process("anonymize", tmp_path / "in", tmp_path / "out", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert r"caf\udce9,cannot be read" in (tmp_path / "out" / "quarantine.csv").read_text(encoding="utf-8")
+
+
 def odd(kind: str) -> bytes:
     out = io.BytesIO()
     colour = Image.new("RGB", (64, 48), (90, 120, 150))
@@ -162,7 +190,7 @@ def test_an_odd_photo_passes_as_an_ordinary_one(tmp_path: Path, kind: str) -> No
 @pytest.mark.parametrize("kind", ["bomb", "gif"])
 def test_a_hostile_or_unknown_photo_does_not_pass(tmp_path: Path, kind: str) -> None:
     (tmp_path / "odd").write_bytes(odd(kind))
-    with pytest.raises(gate.QuarantineError, match=r"cannot be read: (too large|not a photo)"):
+    with pytest.raises(gate.QuarantineError, match=r"cannot be read: (too large|not a photo|gif)"):
         gate.examine(tmp_path / "odd", tmp_path / "out.jpg", gate_settings())
     assert not (tmp_path / "out.jpg").exists()
 

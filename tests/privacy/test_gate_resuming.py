@@ -124,3 +124,28 @@ def test_a_full_disk_is_one_line_not_a_quarantine(portraits: Path, tmp_path: Pat
     )  # fmt: skip
     fails_in_one_line(done, "File too large", "what is examined is kept")
     assert not (tmp_path / "faces.json").exists()
+
+
+class DeadlyPath(type(Path())):  # type: ignore[misc]  # the class of this system
+    """A photo that takes more memory than there is: reading it ends the process."""
+
+    def read_bytes(self) -> bytes:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return b""
+
+
+def test_a_photo_that_ends_its_process_goes_to_quarantine_and_the_others_pass(
+    portraits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANDMARKS_WORKERS", "2")
+    settings = gate_settings(sizes=(320,), turned=0)
+    names = ("upright0", "huge", "upright1")
+    originals = {name: portraits / f"{name}.jpg" for name in names} | {"huge": DeadlyPath(portraits / "upright0.jpg")}
+    with ResultCache(tmp_path / "cache") as cache:
+        made = list(gate.examine_all(originals, tmp_path, cache, {}, settings, gate.identity(settings)))
+    assert [photo for photo, _, _ in made] == list(names)
+    results = {photo: result for photo, result, _ in made}
+    assert isinstance(results["huge"], gate.QuarantineError)
+    assert str(results["huge"]).startswith("cannot be examined: photo huge: the process that worked on it was killed")
+    assert {path.stem for path in tmp_path.glob("*.jpg")} == {"upright0", "upright1"}
+    assert all(isinstance(results[name], gate.PassedPhoto) for name in ("upright0", "upright1"))

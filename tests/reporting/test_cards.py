@@ -51,6 +51,21 @@ def test_the_committed_cards_have_the_numbers_of_the_committed_results() -> None
     assert list(scores.items()) == [(name, model["test"]["top1"]) for name, model in models.items()]
 
 
+@pytest.mark.parametrize("title", ['17" prints of $(id -un)', "`a` & 'ñ': - {x: 1} # no", "---"])
+def test_a_title_is_text_on_a_card_and_in_its_front_matter(
+    script: Script, inputs: list[Path], tmp_path: Path, title: str
+) -> None:
+    done = script("cards", *inputs, *outputs(tmp_path), "--attribution", "data/demo/world.yaml", "--title", title)
+    assert done.returncode == 0, done.stderr
+    _, model_card, dataset_card = outputs(tmp_path)
+    assert f"# Dataset card: {title}\n" in dataset_card.read_text()
+    assert f"for the one test ({title})" in model_card.read_text()
+    for card in (model_card, dataset_card):
+        head = yaml.safe_load(card.read_text().split("\n---\n")[0])
+        named = head["model-index"][0]["results"][0]["dataset"]["name"] if card is model_card else head["pretty_name"]
+        assert named.removeprefix("Landmarks: ") == title
+
+
 @pytest.mark.parametrize("card", ["model_card.md", "dataset_card.md"])
 def test_a_card_of_the_demo_dataset_says_so_before_any_number_and_has_the_sections_of_a_hub(card: str) -> None:
     text = (ROOT / "docs" / card).read_text().split("---\n", 2)[2]

@@ -19,7 +19,7 @@ from landmarks.classical import features_file, local_features
 from landmarks.common.errors import InputError
 from landmarks.evaluation import metrics
 from landmarks.images import decoding
-from landmarks.reporting import gallery
+from landmarks.reporting import gallery, plots
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +130,15 @@ def test_the_sheet_of_faces_is_drawn_for_any_folder(script: Script, left: Path, 
     gallery.least_certain(tmp_path / "none.png", left / "data" / "anonymous", {"p1_01": {"faces": []}})
     sheet, none = (cv2.imread(str(tmp_path / f"{name}.png")) for name in ("sheet", "none"))
     assert sheet.std() > none.std()
+
+
+def test_two_dollars_in_a_title_are_text_and_no_formula(tmp_path: Path) -> None:
+    """Of a formula, the dollars would not be drawn; of one that is none, drawing would fail."""
+    score = {"top1": 0.5, "top1_low": 0.4, "top1_high": 0.6}
+    models = {"$m$": {"per_class": {"1": {}}, **dict.fromkeys(("train", "validation", "test"), score)}}
+    for name, title in (("formula", "$a$"), ("plain", "a"), ("broken", "$(id) ^_{$ ñ")):
+        plots.accuracies(tmp_path / f"{name}.png", models, title)
+    formula, plain = (decoding.read(tmp_path / f"{name}.png") for name in ("formula", "plain"))
+    assert (formula != plain).any()
+    wide, narrow = (np.flatnonzero((picture[:30] < 128).all(axis=2).any(axis=0)) for picture in (formula, plain))
+    assert np.ptp(wide) > np.ptp(narrow) + 8

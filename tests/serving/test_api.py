@@ -40,6 +40,15 @@ def test_the_content_type_that_curl_sends_is_accepted(server_url: str, photo: by
     assert requests.post(server_url + PREDICT, data=body, headers=headers, timeout=30).status_code == 200
 
 
+def test_base64_may_have_line_breaks(server_url: str, photo: bytes) -> None:
+    plain, broken = (
+        {"instances": [{"b64": encode(photo).decode()}]} for encode in (base64.b64encode, base64.encodebytes)
+    )
+    wanted, reply = (requests.post(server_url + PREDICT, json=body, timeout=30) for body in (plain, broken))
+    assert reply.status_code == 200, reply.text
+    assert reply.json() == wanted.json()
+
+
 def test_status_metadata_and_health_are_reported(server_url: str) -> None:
     (version,) = requests.get(server_url + MODEL, timeout=30).json()["model_version_status"]
     assert version["state"] == "AVAILABLE"

@@ -47,6 +47,8 @@ def test_azures_script_returns_what_the_predictor_returns(score: Any, answering:
     (prediction,) = score.run(body)["predictions"]
     assert (prediction["label"], prediction["known"]) == (wanted.label, wanted.known)
     assert prediction["confidence"] == pytest.approx(wanted.confidence, abs=1e-5)
+    broken = json.dumps({"instances": [{"b64": base64.encodebytes(photo).decode()}]})
+    assert score.run(broken) == score.run(body)
 
 
 def test_azures_script_returns_the_reason_of_an_error(score: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import yaml
-from support import ROOT
+from support import ROOT, Clone, Script
 
 from landmarks.common.errors import InputError
 from landmarks.demo import renderer
@@ -75,6 +75,49 @@ def test_a_lock_that_cannot_be_read_and_a_file_outside_its_folder_are_errors(fol
         dvc_lineage.read(tmp_path / "dvc.lock")
     with pytest.raises(dvc_lineage.LineageError, match=r"lies outside the folder of"):
         dvc_lineage.read(folder / "dvc.lock").check([tmp_path / "dvc.lock"])
+
+
+def test_a_model_that_dvc_links_into_a_shared_cache_is_the_recorded_one(
+    script: Script, untrained: Path, photo: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the repository is reached through a linked folder."""
+    import trained_model
+    from landmarks.serving import predictor
+
+    repository = Clone(Path(shutil.copytree(untrained.parent, tmp_path / "real" / "año 1")))
+    (repository.folder / "dvc.lock").unlink()
+    for name in ("plain.json", "plain.weights.h5", "threshold.json"):
+        (repository.folder / name).rename(repository.folder / f"made.{name}")
+    outs = {"cnn": ["plain.json", "plain.weights.h5"], "reject": ["threshold.json"]}
+    stages = {
+        stage: {"cmd": " && ".join(f"cp made.{name} {name}" for name in names), "outs": names}
+        for stage, names in outs.items()
+    }
+    stages["reject"]["deps"] = ["plain.json"]
+    (repository.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    repository.git("init", "-q")
+    repository.dvc("init", "-q")
+    repository.dvc("config", "--local", "cache.type", "symlink")
+    repository.dvc("config", "--local", "cache.dir", str(tmp_path / "shared cache"))
+    repository.dvc("repro", "-q")
+    repository.dvc("checkout", "--relink", "-q")
+    repository.commit("linked")
+    linked = tmp_path / "linked"
+    linked.symlink_to(repository.folder)
+    assert (linked / "plain.json").is_symlink()
+    for model, lock in (
+        (repository.folder / "plain.json", repository.folder / "dvc.lock"),
+        (linked / "plain.json", repository.folder / "dvc.lock"),
+        (repository.folder / "plain.json", linked / "dvc.lock"),
+    ):
+        record = predictor.load(model, lock).record
+        assert (record.checked, record.threshold) == (True, 0.5)
+        assert record.commit == repository.git("rev-parse", "HEAD").strip()
+    monkeypatch.setattr(trained_model, "LOCK", linked / "dvc.lock")
+    (tmp_path / "a.jpg").write_bytes(photo)
+    done = script("predict", tmp_path / "a.jpg", "--model", linked / "plain.json", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["model"]["checked"]
 
 
 def test_similar_photos_come_only_from_the_folder_that_dvc_recorded(

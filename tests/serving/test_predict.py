@@ -1,7 +1,11 @@
 """Prediction: preprocessing of uploads, the predictor, its inputs, the command line."""
 
+import base64
 import io
 import json
+import os
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +13,15 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from support import ROOT, Host, Script, fails_in_one_line, fetch_settings, preprocessing, turned
 
 from landmarks.common.errors import InputError
 from landmarks.demo import renderer
 from landmarks.download.fetcher import HTTP
-from landmarks.serving import inputs, uploads
+from landmarks.serving import inputs, messages, uploads
 
 if TYPE_CHECKING:
     from landmarks.serving.predictor import Predictor
@@ -54,7 +60,7 @@ def test_other_formats_have_the_same_pixels(kind: str, photo: bytes) -> None:
 def progressive_bomb(photo: bytes) -> bytes:
     """A small progressive JPEG with a thousand scans, each of which costs the decoder a pass."""
     content = encoded(np.asarray(Image.open(io.BytesIO(photo))), "JPEG", progressive=True)
-    start = content.rindex(uploads.SCAN)
+    start = content.rindex(b"\xff\xda")
     return content[:start] + content[start:-2] * 1000 + content[-2:]
 
 
@@ -62,7 +68,7 @@ def test_a_file_that_is_no_photo_is_an_error_with_its_reason(photo: bytes) -> No
     wide = encoded(np.zeros((1000, 1000), np.uint8), "PNG")
     cases = {
         b"": "not a photo",
-        b"GIF89a": "not a photo",
+        b"GIF89a": "gif",
         b"<html>": "html",
         photo[: len(photo) // 2]: "truncated",
         wide[: len(wide) // 2]: "truncated",
@@ -74,6 +80,30 @@ def test_a_file_that_is_no_photo_is_an_error_with_its_reason(photo: bytes) -> No
     for content in (photo, wide):
         with pytest.raises(InputError, match=r"^too large$"):
             uploads.preprocess(content, preprocessing(), max_pixels=1000)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        base64.b64encode,
+        base64.encodebytes,
+        lambda content: base64.encodebytes(content).replace(b"\n", b"\r\n"),
+        base64.urlsafe_b64encode,
+        lambda content: base64.b64encode(content).rstrip(b"="),
+        lambda content: b"data:image/jpeg;base64," + base64.b64encode(content),
+    ],
+)
+@given(content=st.binary(max_size=200))
+def test_base64_is_decoded_as_encoders_write_it(written: Callable[[bytes], bytes], content: bytes) -> None:
+    assert uploads.decode_base64(written(content).decode()) == content
+    body = json.dumps({"instances": [{"b64": written(content).decode()}]})
+    assert messages.PredictRequest.model_validate_json(body).instances[0].b64 == content
+
+
+@pytest.mark.parametrize("text", ["*", "%%%=", "né", "A", "QQ==QQ==", "data:image/png,QUJD", "\ud800"])
+def test_what_is_not_base64_is_an_error(text: str) -> None:
+    with pytest.raises(InputError, match=r"^not base64$"):
+        uploads.decode_base64(text)
 
 
 def test_below_the_threshold_the_label_is_unknown(answering: "Predictor") -> None:
@@ -101,6 +131,9 @@ def test_folders_are_searched_without_hidden_files(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     names = [str(tmp_path / "a.png"), str(tmp_path / "b" / "2.JPG"), "x.jpg", "http://a/b"]
     assert inputs.expand_folders([str(tmp_path), "x.jpg", "http://a/b"]) == names
+    others: Counter[str] = Counter()
+    assert inputs.expand_folders([str(tmp_path), "x.jpg"], others) == names[:3]
+    assert others == {".txt": 1}
     (tmp_path / "b" / "2.JPG").unlink()
     with pytest.raises(InputError, match=r"b.*: no photos in there"):
         inputs.expand_folders([str(tmp_path / "b")])
@@ -171,6 +204,19 @@ def test_the_command_predicts_what_it_can_read(
     assert first["known"]
     assert first["confidence"] == fourth["confidence"]
     assert len(first["top"]) == 3
+
+
+def test_what_lies_beside_photos_stops_nothing(process: Script, untrained: Path, photo: bytes, tmp_path: Path) -> None:
+    photos = ["DSC1.JPG", "IMG_1.JPG", "a.jfif", "b.jpe", os.fsdecode(b"caf\xe9.jpg"), "10:30 a::b [1].jpg"]
+    for name in photos:
+        (tmp_path / name).write_bytes(photo)
+    for name in ("DSC1.ARW", "IMG_1.MOV", "a.xmp", "notes.txt", "IMG_2.HEIC"):
+        (tmp_path / name).write_bytes(b"no photo")
+    for form in ("--csv", "--json"):
+        done = process("predict", tmp_path, "--model", untrained, "--unchecked", "--threshold", 0.1, form)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.splitlines()[-1] == "predict: not looked at: 1 .arw, 1 .heic, 1 .mov, 1 .txt, 1 .xmp"
+        assert all(str(tmp_path / name) in done.stdout for name in photos)
 
 
 def test_mistakes_end_in_one_line(script: Script, tmp_path: Path) -> None:

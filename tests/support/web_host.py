@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import http.server
+import ipaddress
+import ssl
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from landmarks.demo import renderer
 
@@ -28,7 +36,8 @@ class Host(http.server.ThreadingHTTPServer):
         self.active = self.peak = 0  # requests at a time
         self.robots = (404, "")
         self.always = 0  # the code of every answer, 0: as asked
-        self.body = b""  # of /body
+        self.body = b""  # of /body and /wall
+        self.thumbnails = 429  # the code of a Wikimedia thumbnail that fails
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -80,11 +89,17 @@ class Answers(http.server.BaseHTTPRequestHandler):
             self.server.log.append((time.monotonic(), self.path, self.headers["User-Agent"]))
             self.server.active += 1
             self.server.peak = max(self.server.peak, self.server.active)
+        self.counted = True
         try:
             self._reply()
         finally:
-            with self.server.lock:
-                self.server.active -= 1
+            self._leave()
+
+    def _leave(self) -> None:
+        """Count the request as ended: before its last bytes, since the client may send its next at once."""
+        with self.server.lock:
+            self.server.active -= self.counted
+            self.counted = False
 
     def _reply(self) -> None:
         if self.path == "/robots.txt":
@@ -95,8 +110,8 @@ class Answers(http.server.BaseHTTPRequestHandler):
         if self.server.always:
             return self._answer(self.server.always, b"no", Retry_After="0")
         kind, _, name = self.path.strip("/").partition("/")
-        if kind in STATUSES:
-            return self._answer(STATUSES[kind], b"no")
+        if kind in STATUSES or kind.isdecimal():
+            return self._answer(STATUSES.get(kind) or int(kind), b"no")
         if kind in BUSY and first:
             return self._answer(BUSY[kind], b"later")
         if kind in RAW:
@@ -164,6 +179,57 @@ class Answers(http.server.BaseHTTPRequestHandler):
     def answer_moved(self, request: Request) -> None:
         self._answer(302, b"", Location=f"/photo/{request.name}")
 
+    def answer_dead(self, _: Request) -> None:
+        """A redirect to the one picture that stands for all that is lost."""
+        self._answer(302, b"", Location="/body")
+
+    def answer_hints(self, request: Request) -> None:
+        """Two interim answers before the final one, as hosts send that speak of style sheets early."""
+        self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n" * 2)
+        self.answer_photo(request)
+
+    def answer_many(self, request: Request) -> None:
+        """130 headers, one of them longer than http.client reads."""
+        headers = {f"X_Trace_{n}": "x" * (70_000 if n == 5 else 9) for n in range(130)}
+        self._answer(200, renderer.photo(7, *request.photo), **headers)
+
+    def answer_colonless(self, request: Request) -> None:
+        """A line without a colon among the headers, and one that begins with a space; the connection stays open."""
+        body = renderer.photo(7, *request.photo)
+        start = b"HTTP/1.1 200 OK\r\nServer busy\r\n and so on\r\nX-A: b\r\n c\r\nContent-Length : %d\r\n\r\n"
+        self.wfile.write(start % len(body) + body)
+
+    def answer_cookie(self, _: Request) -> None:
+        """A redirect to itself for all who bring no cookie."""
+        self._answer(302, b"", Location=self.path, Set_Cookie="seen=1")
+
+    def answer_ticket(self, request: Request) -> None:
+        """A redirect to a page that sets a cookie and leads back."""
+        self._answer(302, b"", Location=f"/back/{request.name}")
+
+    def answer_back(self, request: Request) -> None:
+        self._answer(302, b"", Location=f"/ticket/{request.name}", Set_Cookie="seen=1")
+
+    def answer_wall(self, request: Request) -> None:
+        """A page in place of a photo: ``/wall/<code>-<n>``."""
+        self._answer(request.photo[0], self.server.body, "text/html; charset=utf-8")
+
+    def answer_wikipedia(self, request: Request) -> None:
+        """A photo or its thumbnail; of every fifth thumbnail, the answer ``server.thumbnails``."""
+        folders, _, name = request.name.rpartition("/")
+        if "thumb/" not in folders:
+            return self.answer_photo(Request("photo", name, request.first))
+        landmark, view = Request("photo", folders.rpartition("/")[2], request.first).photo
+        width = int(name.partition("px-")[0])
+        if width != 1280:
+            return self._answer(400, b"Use thumbnail steps", "text/plain")
+        time.sleep(0.05)
+        if view % 5 == 0:
+            return self._answer(self.server.thumbnails, b"Too many requests", "text/plain", Retry_After="60")
+        picture = cv2.imdecode(np.frombuffer(renderer.photo(7, landmark, view), np.uint8), cv2.IMREAD_COLOR)
+        smaller = cv2.resize(picture, (128, 96), interpolation=cv2.INTER_AREA)
+        return self._answer(200, cv2.imencode(".jpg", smaller)[1].tobytes())
+
     def answer_loop(self, _: Request) -> None:
         self._answer(302, b"", Location=self.path)
 
@@ -178,7 +244,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
     def answer_accent(self, _: Request) -> None:
         """A redirect whose header is not ASCII."""
-        self.wfile.write("HTTP/1.1 302 x\r\nLocation: /photo/1-1.jpg?é\r\nContent-Length: 0\r\n\r\n".encode())
+        self.wfile.write("HTTP/1.1 302 x\r\nLocation: /photo/1-91.jpg?é\r\nContent-Length: 0\r\n\r\n".encode())
 
     def answer_later(self, _: Request) -> None:
         """A Retry-After beyond any calendar."""
@@ -207,6 +273,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
+        self._leave()
         self.end_headers()
         self.wfile.write(body)
 
@@ -215,9 +282,34 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[Host]:
-    """A running host."""
+def serving(certificate: Path | None = None) -> Iterator[Host]:
+    """A running host; with a ``certificate`` (and its key, one file), over TLS."""
     with Host() as server:
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            server.url = server.url.replace("http:", "https:")
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
+
+
+def self_signed(folder: Path) -> Path:
+    """A certificate for loopback that nobody vouches for, and its key, in one file."""
+    key, name = (
+        ec.generate_private_key(ec.SECP256R1()),
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")]),
+    )
+    now, address = datetime.datetime.now(datetime.UTC), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "certificate.pem").write_bytes(private + certificate.public_bytes(pem))
+    return folder / "certificate.pem"

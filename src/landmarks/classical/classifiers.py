@@ -37,8 +37,11 @@ def encoder(config: PipelineConfig) -> Any:
     return ENCODERS[config.encoding](**shared)
 
 
-def classifier(kind: Kind, seed: int) -> Any:
-    """Naive Bayes and the tree as in the thesis; the others at strengths that suit vectors of length 1."""
+def classifier(kind: Kind, seed: int, photos: int) -> Any:
+    """Naive Bayes and the tree as in the thesis; the others at strengths that suit vectors of length 1.
+
+    ``photos`` is how many it is to be fitted on.
+    """
     match kind:
         case "bayes":
             return GaussianNB()
@@ -49,12 +52,14 @@ def classifier(kind: Kind, seed: int) -> Any:
         case "logistic":
             return LogisticRegression(C=100, max_iter=1000)
         case "neighbours":
-            return KNeighborsClassifier(NEIGHBOURS, weights="distance", algorithm="brute")
+            return KNeighborsClassifier(min(NEIGHBOURS, photos), weights="distance", algorithm="brute")
 
 
-def pipeline(config: PipelineConfig) -> Pipeline:
-    """``encode``, ``pca`` where ``n`` is above 0, ``model``: fitted on ``Features.values`` and ``Features.landmarks``."""
-    steps = [("encode", encoder(config)), ("model", classifier(config.classifier, config.seed))]
+def pipeline(config: PipelineConfig, photos: int) -> Pipeline:
+    """``encode``, ``pca`` where ``n`` is above 0, ``model``: to be fitted on the
+    ``Features.values`` and ``Features.landmarks`` of so many ``photos``.
+    """
+    steps = [("encode", encoder(config)), ("model", classifier(config.classifier, config.seed, photos))]
     if config.n:
         steps.insert(1, ("pca", PCA(config.n, svd_solver="full")))
     return Pipeline(steps)
@@ -67,7 +72,7 @@ def fit(config: PipelineConfig, photos: Photos, landmarks: Labels) -> Pipeline:
     """
     require_landmarks(landmarks)
     with threadpool_limits(1):
-        model = pipeline(config)
+        model = pipeline(config, len(photos))
         encoded = model[0].fit_transform(photos)
         require_components(config.n, encoded)
         model[1:].fit(encoded, landmarks)  # the same steps, so the whole is fitted
@@ -97,30 +102,37 @@ def _distances(model: Pipeline, photos: Photos) -> Values:
 
 def require_components(n: int, encoded: Values) -> None:
     """Raise ``InputError`` if PCA cannot give that many components."""
-    if n > min(encoded.shape):
+    if n > (most := min(encoded.shape)):
         raise InputError(
             f"{n} principal components asked for, {encoded.shape[0]} training photos of {encoded.shape[1]} columns "
-            f"give {min(encoded.shape)} at most; lower pca.n or sweep.stop in params.yaml"
+            f"give {most} at most; lower pca.n, or the model's own pca, to {most} in params.yaml"
         )
 
 
 def deal(landmarks: Labels, groups: NDArray[np.int64], folds: int, seed: int, block: str) -> list[Fold]:
     """Folds for cross-validation, (train, held out) a fold: stratified, near-duplicates together.
 
-    Raises ``InputError`` naming the parameter ``block.folds`` if a landmark has fewer photos, near-duplicates counted
-    once, than folds, or if a fold would be trained without one of the landmarks.
+    Raises ``InputError`` naming the parameter ``block.folds``, and the most folds that are possible, if a landmark has fewer
+    photos, near-duplicates counted once, than folds, or if a fold would be trained without one of the landmarks.
     """
     require_landmarks(landmarks)
     distinct = set(zip(landmarks.tolist(), groups.tolist(), strict=True))
-    fewest = min(Counter(landmark for landmark, _ in distinct).values())
-    asked = f"{block}.folds asks for {folds}; lower it, or raise sample.per_class, in params.yaml"
-    if fewest < folds:
-        raise InputError(f"a landmark has {fewest} training photos, near-duplicates counted once, {asked}")
+    landmark, fewest = min(Counter(landmark for landmark, _ in distinct).items(), key=lambda item: item[::-1])
+    if fewest >= folds and (dealt := _dealt(landmarks, groups, folds, seed)):
+        return dealt
+    possible = (n for n in range(min(fewest, folds - 1), 1, -1) if _dealt(landmarks, groups, n, seed))
+    most = next(possible, 0)
+    remedy = f"lower it to {most}, or raise" if most else "two of each are needed at least: raise"
+    few = f"landmark {landmark} has {fewest} training photos, near-duplicates counted once"
+    raise InputError(
+        f"{block}.folds asks for {folds}, each with photos of all landmarks; {few}; {remedy} sample.per_class in params.yaml"
+    )
+
+
+def _dealt(landmarks: Labels, groups: NDArray[np.int64], folds: int, seed: int) -> list[Fold]:
+    """The folds; none if one would be trained without one of the landmarks."""
     dealt = list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(landmarks, landmarks, groups))
-    for train, _ in dealt:
-        if set(landmarks[train]) != set(landmarks) or len(train) < NEIGHBOURS:
-            raise InputError(f"a fold would be trained without one of the landmarks, or on too few photos: {asked}")
-    return dealt
+    return dealt if all(set(landmarks[train]) == set(landmarks) for train, _ in dealt) else []
 
 
 def require_landmarks(landmarks: Labels) -> None:

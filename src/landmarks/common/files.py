@@ -11,6 +11,13 @@ from typing import Any
 
 from landmarks.common.errors import InputError
 
+MODELS = "LANDMARKS_MODELS"  # an environment variable: the folder of models that are fetched once
+
+
+def models_folder() -> Path:
+    """Return the folder of models that are fetched once, ``~/.cache/landmarks`` unless LANDMARKS_MODELS names another."""
+    return Path(os.environ.get(MODELS) or Path.home() / ".cache" / "landmarks")
+
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -59,6 +66,10 @@ def read_json(path: Path, stage: str) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` atomically: keys in their order, floats as given, one trailing newline."""
+    """Write ``value`` atomically: keys in their order, floats as given, one trailing newline.
+
+    What is not UTF-8 in the name of a file is written as an escape of JSON, so that ``read_json`` gives that name again.
+    """
+    text = json.dumps(value, indent=2, sort_keys=False, ensure_ascii=False) + "\n"
     with whole(path) as partial:
-        partial.write_text(json.dumps(value, indent=2, sort_keys=False, ensure_ascii=False) + "\n")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -3,12 +3,15 @@
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
 import cv2
 import joblib
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
 from landmarks.common import progress
@@ -18,6 +21,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 BLOCK = 16  # items per worker that are handed out at once
+KILLED = "the process that worked on it was killed, once more when it worked on nothing else; is the memory too small for it?"
 WORKERS = "LANDMARKS_WORKERS"  # an environment variable: the number of processes changes no result
 
 
@@ -26,6 +30,10 @@ class Failure:
     """The error that took the place of a result."""
 
     error: Exception
+
+
+class KilledError(InputError):
+    """The process that worked on an item was killed, most often for memory, and again when it had no other item."""
 
 
 def workers() -> int:
@@ -48,20 +56,55 @@ def each(
 
     Each call runs on one thread, so that results do not depend on the number of workers. Memory holds one block of results,
     however slowly they are consumed.
+
+    If a worker process is killed, the block's items that are still missing are tried once more, one at a time in a single
+    new process; the ``Failure`` of an item that ends that one too holds a ``KilledError``. With one worker the items are
+    worked on in this process.
     """
-    yield from progress.over(_blocks(function, items), len(items), label, unit)
+    yield from progress.over(_blocks(function, items, unit), len(items), label, unit)
 
 
-def _blocks(function: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result | Failure]:
-    size = BLOCK * workers()
-    with joblib.Parallel(n_jobs=min(workers(), max(len(items), 1)), return_as="generator") as parallel:
-        for start in range(0, len(items), size):
-            results = parallel(joblib.delayed(_one)(function, item) for item in items[start : start + size])
-            try:
-                for result in results:  # noqa: UP028 - `yield from` would close `results` before the block below
+def _blocks(function: Callable[[Item], Result], items: Sequence[Item], unit: str) -> Generator[Result | Failure]:
+    count = workers()
+    processes = max(min(count, len(items)), 2) if count > 1 else 1  # not 1 for a lone item: it may end its process
+    for start in range(0, len(items), BLOCK * count):
+        block, yielded = items[start : start + BLOCK * count], 0
+        try:
+            with closing(_together(function, block, processes)) as results:
+                for result in results:
+                    yielded += 1
                     yield result
-            finally:
-                deque(results, maxlen=0)  # after an early stop: joblib warns of results that are not consumed
+        except TerminatedWorkerError:
+            missing = [(item, _name(item, unit, start + place)) for place, item in enumerate(block)][yielded:]
+            yield from _alone(function, missing)
+
+
+def _together(function: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Generator[Result | Failure]:
+    results = joblib.Parallel(processes, return_as="generator")(joblib.delayed(_one)(function, item) for item in items)
+    try:
+        for result in results:  # noqa: UP028 - `yield from` would close `results` before the block below
+            yield result
+    finally:
+        with suppress(TerminatedWorkerError):  # after an early stop: joblib warns of results that are not consumed
+            deque(results, maxlen=0)
+
+
+def _alone(function: Callable[[Item], Result], items: Iterable[tuple[Item, str]]) -> Generator[Result | Failure]:
+    """The result of each of ``items``, which come with their names; after a process was killed, the next item has a new one."""
+    pool = ProcessPoolExecutor(1)
+    try:
+        for item, name in items:
+            try:
+                yield pool.submit(_one, function, item).result()
+            except TerminatedWorkerError:
+                pool = ProcessPoolExecutor(1)
+                yield Failure(KilledError(f"{name}: {KILLED}"))
+    finally:
+        pool.shutdown()
+
+
+def _name(item: object, unit: str, place: int) -> str:
+    return f"{unit} {item}" if isinstance(item, str | int | os.PathLike) else f"{unit} {place + 1}"
 
 
 def threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -14,10 +14,17 @@ class Status(StrEnum):
     GONE = "gone"  # 404, 410, or no such file
     REFUSED = "refused"  # 401, 403, 451, or no permission to read the file
     BUSY = "busy"  # 429
-    SERVER_ERROR = "server error"  # 500 and above
+    SERVER_ERROR = "server error"  # 500 and above, 408, 425
     UNEXPECTED = "unexpected answer"  # any other code
     UNREACHABLE = "unreachable"
+    CERTIFICATE = (
+        "certificate error"  # the host's TLS certificate has expired, is for another name, or nobody vouches for it
+    )
+    COOKIE_CHALLENGE = (
+        "cookie challenge"  # in place of the photo, a page or redirect that wants cookies, JavaScript or a person
+    )
     TOO_SLOW = "too slow"
+    DUPLICATE = "duplicate"  # the bytes of another photo: a placeholder, or a photo listed twice
     REDIRECT_LOOP = "redirect loop"
     TOO_MANY_REDIRECTS = "too many redirects"
     # of the rules: no request is sent, or its answer is not used
@@ -30,10 +37,27 @@ class Status(StrEnum):
     HTML = "html"
     MISLABELLED = "mislabelled"  # the Content-Type says image, the bytes are none
     NOT_A_PHOTO = "not a photo"
+    GIF = "gif"
+    TIFF = "tiff"
+    AVIF = "avif"
+    HEIC = "heic"
+    JPEG_XL = "jpeg xl"
+    JPEG_2000 = "jpeg 2000"
     TRUNCATED = "truncated"
+    TOO_SMALL = "too small"  # in pixels: one that counts visits, or a spacer
     TOO_LARGE = "too large"  # in bytes or in pixels
     TOO_MANY_SCANS = "too many scans"  # of a progressive JPEG
     DOES_NOT_DECODE = "does not decode"
+
+
+OTHER_FORMATS = (
+    Status.GIF,
+    Status.TIFF,
+    Status.AVIF,
+    Status.HEIC,
+    Status.JPEG_XL,
+    Status.JPEG_2000,
+)  # photos, but not read
 
 
 class StatusError(InputError):

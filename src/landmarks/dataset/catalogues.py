@@ -1,9 +1,7 @@
 """Tables of (id, url, landmark_id) in the millions of rows: read, checked, cleaned, in Arrow's memory."""
 
-import contextlib
-import csv
 import hashlib
-import tempfile
+import itertools
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
@@ -12,56 +10,31 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet
 from numpy.typing import NDArray
 
-from landmarks.common import progress
 from landmarks.common.errors import InputError
 from landmarks.common.files import whole
-from landmarks.dataset import schema
+from landmarks.dataset import clean_subset, schema, table_files
+from landmarks.dataset.table_files import TableFile
 
 Batches = Iterable[pa.RecordBatch]
 COLUMNS = ("id", "url", "landmark_id")
 SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS])
-NULLS = ("", "NaN", "nan", "None")  # the Kaggle file of 2018 writes the string None
+NULLS = (  # the strings that pandas reads as null, and what databases write; the Kaggle file of 2018 writes None
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "n/a", "nan", "null", r"\N", r"\n", *map("".join, itertools.product("nN", "oO", "nN", "eE")),
+)  # fmt: skip
 
 
-def batches(path: Path) -> Generator[pa.RecordBatch]:
-    """Read the three columns of a CSV file as text, some thousand rows at a time; further columns are left out.
-
-    Raises ``InputError`` if the file is missing, empty, ragged or lacks a column.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            found = next(csv.reader(file), [])
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; set catalogue.source in params.yaml") from None
-    except csv.Error as error:
-        raise InputError(f"{path}: not a CSV file with the columns {', '.join(COLUMNS)}: {error}") from None
-    schema.require(path, found, COLUMNS)
-    kinds = dict.fromkeys(COLUMNS, pa.string())
-    text = pa.csv.ConvertOptions(column_types=kinds, include_columns=list(COLUMNS), strings_can_be_null=False)
-    cells = pa.csv.ParseOptions(newlines_in_values=True)
-    rows = 0
-    try:
-        with (
-            pa.OSFile(str(path)) as file,
-            pa.csv.open_csv(file, pa.csv.ReadOptions(), cells, text) as reader,
-            progress.bar(file.size(), path.stem, "B") as bar,
-        ):
-            for batch in reader:
-                bar.update(file.tell() - bar.n)
-                rows += batch.num_rows
-                yield batch
-    except pa.ArrowInvalid:
-        try:  # again on one thread, which alone knows the number of the row
-            pa.csv.read_csv(path, pa.csv.ReadOptions(use_threads=False), cells, text)
-        except pa.ArrowInvalid as error:
-            said = " ".join(str(error).removeprefix("CSV parse error: ").split())
-            raise InputError(f"{path}: {said}; mend that row") from None
-        raise
-    if not rows:
-        raise InputError(f"{path}: a header and no rows; give a CSV with at least one")
+def batches(file: Path | TableFile) -> Generator[pa.RecordBatch]:
+    """Read the three columns of a table as text, some thousand rows at a time. Raises ``InputError`` as ``table_files.batches``."""
+    table = file if isinstance(file, TableFile) else TableFile(path=file, name=str(file))
+    if set(clean_subset.COLUMNS) <= set(table_files.header(table)) and "url" not in table_files.header(table):
+        raise InputError(
+            f"{table.name}: Google Landmarks v2's train_clean.csv ({', '.join(clean_subset.COLUMNS)}), which has no URLs; "
+            "set catalogue.clean to it and catalogue.source to train.csv"
+        )
+    yield from table_files.batches(table, COLUMNS)
 
 
 def read(path: Path) -> pa.Table:
@@ -140,8 +113,12 @@ def _csv(batch: pa.RecordBatch, quoting: str) -> pa.Buffer:
 
 
 def clean(table: pa.RecordBatch) -> tuple[pa.RecordBatch, Counter[str]]:
-    """Drop the rows with a null in any column: empty, NaN or the string None. Returns the rest and the counts."""
+    """Drop the rows with a null in any column: one of ``NULLS``. Returns the rest and the counts.
+
+    A landmark that is an integer written as a float becomes the integer: pandas writes 9633.0 if a column has a null.
+    """
     trimmed = [pc.utf8_trim_whitespace(table[name]) for name in COLUMNS]
+    trimmed[2] = clean_subset.landmark_ids(trimmed[2])
     nulls = {name: pc.is_in(column, pa.array(NULLS)) for name, column in zip(COLUMNS, trimmed, strict=True)}
     any_null = pc.or_(pc.or_(nulls["id"], nulls["url"]), nulls["landmark_id"])
     kept = pa.record_batch(trimmed, COLUMNS).filter(pc.invert(any_null))
@@ -149,29 +126,3 @@ def clean(table: pa.RecordBatch) -> tuple[pa.RecordBatch, Counter[str]]:
     counts.update({f"null_{name}": pc.sum(column).as_py() or 0 for name, column in nulls.items()})
     counts["kept"] = kept.num_rows
     return kept, counts
-
-
-@contextlib.contextmanager
-def local(source: str) -> Iterator[Path]:
-    """The path of a CSV file; one given by URL is fetched first, with a progress bar, and removed afterwards.
-
-    Raises ``InputError`` if the URL does not answer with a file.
-    """
-    if not source.startswith(("http://", "https://")):
-        yield Path(source)
-        return
-    import requests
-
-    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
-        try:
-            with requests.get(source, stream=True, timeout=(10, 60)) as answer:
-                answer.raise_for_status()
-                size = int(answer.headers.get("Content-Length", 0)) or None
-                with progress.bar(size, "fetch", "B") as bar:
-                    for chunk in answer.iter_content(1 << 20):
-                        file.write(chunk)
-                        bar.update(len(chunk))
-        except requests.RequestException as error:
-            raise InputError(f"{source}: cannot be fetched ({error}); set catalogue.source to a file") from None
-        file.flush()
-        yield Path(file.name)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import defaultdict
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,8 @@ def split(
     """Assign each photo to train, validation or test, stratified by landmark, a group never torn.
 
     Groups are dealt in the order of a hash of the seed and their first id, each landmark filling test, then validation,
-    then train: the order of the photos doesn't matter, and a photo more moves few others.
+    then train: the order of the photos doesn't matter, and a photo more moves few others. A part that its share leaves
+    without a photo of a landmark gets the landmark's smallest group from the part that has most of them.
     ``test`` and ``validation`` are shares of all photos. Raises ``InputError`` if a landmark gets no photo in one of
     the three.
     """
@@ -54,18 +56,39 @@ def split(
     quota = {(name, "test"): round(n * test) for name, n in total.items()}
     quota |= {(name, "validation"): round(n * validation) for name, n in total.items()}
     result = [""] * len(ids)
+    dealt: dict[str, dict[str, list[list[int]]]] = {name: {part: [] for part in schema.PARTS} for name in total}
     for unit in sorted(members.values(), key=rank):
         home = landmarks[min(unit, key=lambda i: ids[i])]
-        name = next((part for part in ("test", "validation") if quota[home, part] >= len(unit)), "train")
+        part = next((part for part in ("test", "validation") if quota[home, part] >= len(unit)), "train")
+        dealt[home][part].append(unit)
+        if part != "train":
+            quota[home, part] -= len(unit)
         for index in unit:
-            result[index] = name
-        if name != "train":
-            quota[home, name] -= len(unit)
-    for landmark in sorted(total):
-        for part in schema.PARTS:
-            if (landmark, part) not in set(zip(landmarks, result, strict=True)):
-                raise InputError(
-                    f"landmark {landmark}: its {total[landmark]} photos leave none for {part}; "
-                    "raise sample.per_class, or change split.test and split.validation, in params.yaml"
-                )
+            result[index] = part
+    there = set(zip(landmarks, result, strict=True))
+    for landmark, part in product(sorted(total), schema.PARTS):
+        if (landmark, part) not in there:
+            _move_a_group(dealt[landmark], part, result)
+    _require_parts(landmarks, groups, result)
     return result
+
+
+def _move_a_group(dealt: dict[str, list[list[int]]], part: str, result: list[str]) -> None:
+    """Give ``part`` the smallest group of the part that has most, if that one keeps another."""
+    giver = max(dealt.values(), key=len)
+    if len(giver) > 1:
+        unit = giver.pop(giver.index(min(giver, key=len)))
+        dealt[part].append(unit)
+        for index in unit:
+            result[index] = part
+
+
+def _require_parts(landmarks: list[str], groups: NDArray[np.int64], result: list[str]) -> None:
+    there = set(zip(landmarks, result, strict=True))
+    for landmark, part in product(sorted(set(landmarks)), schema.PARTS):
+        if (landmark, part) not in there:
+            own = np.array(landmarks) == landmark
+            count, distinct = int(own.sum()), len(np.unique(groups[own]))
+            alike = "" if distinct == count else f", {distinct} if near-duplicates are counted once,"
+            remedy = f"raise sample.per_class, to {len(schema.PARTS)} at least, or lower split.duplicate_bits, in params.yaml"
+            raise InputError(f"landmark {landmark}: its {count} photos{alike} leave none for {part}; {remedy}")

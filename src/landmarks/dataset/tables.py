@@ -70,6 +70,12 @@ def read_split(path: Path, ids: Iterable[str] | None = None, landmarks: Iterable
     return table
 
 
+def require_parts(path: Path, there: Iterable[str], parts: Iterable[str] = schema.PARTS) -> None:
+    """Raise ``InputError`` if no photo of the split at ``path`` is for one of ``parts``; ``there`` holds the part of each."""
+    if lacking := [part for part in parts if part not in set(there)]:
+        raise InputError(f"{path}: no photo is for {lacking[0]}; run: dvc repro --force split")
+
+
 def write_predictions(
     path: Path, ids: Iterable[str], actual: Iterable[str], labels: Sequence[str], probabilities: NDArray[Any]
 ) -> None:

@@ -1,6 +1,11 @@
-"""Pre-trained backbones: TF-Hub handles, SavedModels and keras.applications behind one interface, photos to vectors."""
+"""Pre-trained backbones: TF-Hub handles, SavedModels and keras.applications behind one interface, photos to vectors.
+
+A module of TF-Hub is fetched once and kept in the folder that the environment variable TFHUB_CACHE_DIR names, by default in
+``tfhub`` of LANDMARKS_MODELS (``~/.cache/landmarks``): predict and serve find it there without a network.
+"""
 
 import difflib
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -18,12 +23,18 @@ with warnings.catch_warnings():
     import tensorflow_hub as hub
 
 from landmarks.common.errors import InputError
+from landmarks.common.files import models_folder
 from landmarks.images.preprocessing import Preprocessing
 
 RANGES = ((0, 1), (-1, 1), (0, 255))  # of pixel values that published backbones take
+ALONE = 0.05  # part of the largest value by which a photo's vector may differ with the photos beside it
 PROBED = 64  # photos that the range is tried on
 CHANCE = 0.01  # of refusing the right range
+SIGNATURES = ("serving_default", "default")  # what is called where a module is no function itself: Keras' name, TF1's
+OUTPUT = "default"  # the vector among several outputs, by TF-Hub's convention
+ONE_OUTPUT = f"save it with one output, or call the vector {OUTPUT!r}"
 CUSTOM = {"KerasLayer": hub.KerasLayer}  # what Keras has to be told when it opens a .keras file
+KERAS_FILE = "; it is a file: open it with Keras and write a SavedModel folder with model.export(FOLDER)"
 REMEDY = "set cnn.module and cnn.size in params.yaml; without a network, to a SavedModel folder"
 
 
@@ -73,7 +84,8 @@ def load(name: str, preprocessing: Preprocessing, training: bool) -> Backbone:
     """Load a backbone; with ``training``, its batch norm can use the batch.
 
     Size 0 stands for the size that the backbone states. ``keras.applications`` know the range of pixel values themselves.
-    Raises ``InputError`` if it cannot be reached, does not take photos of that size or does not give one vector a photo.
+    The backbone is tried on two photos. Raises ``InputError`` if it cannot be reached, does not take photos of that size, any
+    number of them, or does not give one vector a photo that depends on that photo alone.
     """
     make = getattr(tf.keras.applications, name, None)
     known = callable(make) and not Path(name).exists()
@@ -82,15 +94,48 @@ def load(name: str, preprocessing: Preprocessing, training: bool) -> Backbone:
     except InputError:
         raise
     except Exception as error:  # TF-Hub and Keras raise what they like: OSError, ValueError, URLError, Exception …
-        raise InputError(f"cnn.module {name}: cannot be loaded ({first_line(error)}){_hint(name)}; {REMEDY}") from None
-    try:
-        blank = backbone.scale(tf.zeros((1, backbone.size, backbone.size, 3)))
-        shape = tf.distribute.get_strategy().run(backbone.layer, [blank], {"training": False}).shape
-    except (ValueError, TypeError, tf.errors.OpError):
-        raise InputError(f"cnn.module {name}: takes no RGB photos of {backbone.size} pixels a side; {REMEDY}") from None
-    if len(shape) != 2:
-        raise InputError(f"cnn.module {name}: gives {shape[1:]} a photo, not one vector; {REMEDY}")
+        hint = KERAS_FILE if Path(name).is_file() else _hint(name)
+        raise InputError(f"cnn.module {name}: cannot be loaded ({first_line(error)}){hint}; {REMEDY}") from None
+    _probe(backbone)
     return backbone
+
+
+def _probe(backbone: Backbone) -> None:
+    """Raise ``InputError`` unless two photos get two vectors, and one of them the same vector by itself."""
+    name, size = backbone.name, backbone.size
+    pair = np.random.default_rng(0).random((2, size, size, 3), np.float32)
+    run = tf.distribute.get_strategy().run
+    try:
+        vectors, alone = (run(backbone.layer, [backbone.scale(part)], {"training": False}) for part in (pair, pair[:1]))
+    except (ValueError, TypeError, tf.errors.OpError):
+        taken = f"takes no RGB photos of {size} pixels a side, float32 (n, {size}, {size}, 3)"
+        raise InputError(f"cnn.module {name}: {taken}{_stated(backbone.layer)}; {REMEDY}") from None
+    if not tf.is_tensor(vectors):
+        raise InputError(f"cnn.module {name}: gives {len(vectors)} outputs; {ONE_OUTPUT}")
+    if len(vectors.shape) != 2 or len(vectors) != 2:
+        given = (
+            f"{vectors.shape[1:]} a photo"
+            if len(vectors.shape) and len(vectors) == 2
+            else f"{vectors.shape} for two photos"
+        )
+        raise InputError(f"cnn.module {name}: gives {given}, not one vector a photo; {REMEDY}")
+    if not np.isfinite(vectors).all():
+        raise InputError(
+            f"cnn.module {name}: gives values that are no numbers; check cnn.low and cnn.high, or {REMEDY}"
+        )
+    if np.abs(vectors[:1] - alone).max() > ALONE * np.abs(alone).max():
+        raise InputError(
+            f"cnn.module {name}: gives a photo another vector when it has another photo beside it; save it in inference mode, "
+            "where batch norm uses its averages"
+        )
+
+
+def _stated(layer: Any) -> str:
+    """The inputs that a layer states, as the end of a sentence."""
+    stated = _inputs(layer._callable) if isinstance(layer, hub.KerasLayer) else []
+    return (
+        f"; its inputs are {', '.join(f'{spec.dtype.name} {tuple(spec.shape)}' for spec in stated)}" if stated else ""
+    )
 
 
 def _application(name: str, make: Any, size: int) -> Backbone:
@@ -104,35 +149,88 @@ def _application(name: str, make: Any, size: int) -> Backbone:
 
 
 def _published(name: str, preprocessing: Preprocessing, training: bool) -> Backbone:
-    # Loaded first: given a name, KerasLayer imports Keras 3, which is of no use. A layer that is not trainable ignores `training`
-    layer = hub.KerasLayer(hub.load(name), trainable=training)
+    os.environ.setdefault("TFHUB_CACHE_DIR", str(models_folder() / "tfhub"))  # else a folder for temporary files
+    loaded = hub.load(name)
+    signature = None if callable(loaded) else _signature(name, loaded)
+    function = loaded if signature is None else loaded.signatures[signature]
+    side = _side(name, [spec.shape for spec in _inputs(function) if spec.shape.rank == 4], preprocessing.size)
+    # the loaded object where there is a choice: given a name, KerasLayer loads it anew, and Keras 3 with it
+    layer = hub.KerasLayer(
+        loaded if signature is None else name,
+        trainable=training,
+        signature=signature,
+        output_key=_output(name, function),
+    )
     if training and not layer._has_training_argument:  # the layer would leave it out in silence
         raise InputError(f"cnn.module {name}: has no training mode; set cnn.recipe to frozen or two-phase")
-    found = layer.resolved_object
-    shapes = {
-        tuple(spec.shape[1:3])
-        for function in getattr(found.__call__, "concrete_functions", [])
-        for spec in tf.nest.flatten(function.structured_input_signature)
-        if isinstance(spec, tf.TensorSpec) and spec.shape.rank == 4
-    }
-    (own,) = shapes if len(shapes) == 1 else (None,)
-    if not (side := preprocessing.size or (own and own[0])):
-        raise InputError(f"cnn.module {name}: does not say what size of photos it takes; set cnn.size in params.yaml")
-    if own and own[0] and own != (side, side):
-        sizes = f"photos of {own[0]} x {own[1]} pixels, not of {side}"
-        raise InputError(f"cnn.module {name}: takes {sizes}; set cnn.size to {own[0]} or 0")
     low, high = preprocessing.low, preprocessing.high
     return Backbone(
         name=name, layer=layer, size=side, scale=lambda pictures: low + pictures * (high - low), certain=False,
-        learnable=list(getattr(found, "trainable_variables", ())),
+        learnable=list(getattr(layer.resolved_object, "trainable_variables", ())),
     )  # fmt: skip
+
+
+def _signature(name: str, loaded: Any) -> str:
+    """The signature to call of a module that is no function itself, as ``model.export()`` of Keras writes them."""
+    names = list(getattr(loaded, "signatures", ()))
+    chosen = next((each for each in (*SIGNATURES, *names[: len(names) == 1]) if each in names), None)
+    if chosen is None:
+        there = f"only the signatures {', '.join(names)}" if names else "nothing to call"
+        raise InputError(f"cnn.module {name}: has {there}; save it with the signature {SIGNATURES[0]}")
+    return chosen
+
+
+def _functions(function: Any) -> list[Any]:
+    """The traced functions of a module's ``__call__``, or a signature, which is one."""
+    if hasattr(function, "structured_input_signature"):
+        return [function]
+    return list(getattr(getattr(function, "__call__", None), "concrete_functions", ()))  # noqa: B004 - TensorFlow's own attribute
+
+
+def _inputs(function: Any) -> list[Any]:
+    """Each different input that a module states (``tf.TensorSpec``)."""
+    stated = [spec for each in _functions(function) for spec in tf.nest.flatten(each.structured_input_signature)]
+    specs = [spec for spec in stated if isinstance(spec, tf.TensorSpec)]
+    return list({(spec.dtype, str(spec.shape)): spec for spec in specs}.values())
+
+
+def _output(name: str, function: Any) -> str | None:
+    """The name of the vector where the outputs of a module have names; None where it gives the vector itself."""
+    named = next(
+        (each.structured_outputs for each in _functions(function) if isinstance(each.structured_outputs, dict)), None
+    )
+    if named is None:
+        return None
+    if OUTPUT not in named and len(named) != 1:
+        raise InputError(f"cnn.module {name}: gives the outputs {', '.join(sorted(named))}; {ONE_OUTPUT}")
+    return OUTPUT if OUTPUT in named else str(*named)
+
+
+def _side(name: str, shapes: list[Any], asked: int) -> int:
+    """The size of photos, given the shapes that a module states. Raises ``InputError`` if they are no photos of that size."""
+    if shapes and all(shape[1] == 3 and shape[3] != 3 for shape in shapes):
+        problem = f"takes channels first, {tuple(shapes[0])}"
+        raise InputError(f"cnn.module {name}: {problem}; save it for photos with channels last, (n, height, width, 3)")
+    if shapes and all(shape[0] is not None for shape in shapes):
+        problem = f"takes {shapes[0][0]} photos at a time, no other number"
+        raise InputError(f"cnn.module {name}: {problem}; save it with None as the first number of its input's shape")
+    sides = {tuple(shape[1:3]) for shape in shapes}
+    (own,) = sides if len(sides) == 1 else (None,)
+    if not (side := asked or (own and own[0])):
+        raise InputError(f"cnn.module {name}: does not say what size of photos it takes; set cnn.size in params.yaml")
+    if own and own[0] and own != (side, side):
+        sizes = f"photos of {own[0]} x {own[1]} pixels, not of {side}"
+        remedy = f"set cnn.size to {own[0]} or 0" if own[0] == own[1] else "save it for square photos"
+        raise InputError(f"cnn.module {name}: takes {sizes}; {remedy}")
+    return int(side)
 
 
 def by_name(layer: Any, name: str) -> Any:
     """The same layer; a TF-Hub layer becomes one that names in a .keras file where its graph is to be loaded from."""
     if not isinstance(layer, hub.KerasLayer):
         return layer
-    named = hub.KerasLayer(name, trainable=layer.trainable, name=layer.name)
+    called = {"signature": layer._signature, "output_key": layer._output_key}
+    named = hub.KerasLayer(name, trainable=layer.trainable, name=layer.name, **called)
     named.set_weights(layer.get_weights())
     return named
 

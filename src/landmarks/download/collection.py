@@ -11,7 +11,7 @@ import pandas as pd
 from requests.adapters import BaseAdapter
 
 from landmarks.common import parallel, progress
-from landmarks.common.files import sha256
+from landmarks.common.files import sha256, whole
 from landmarks.common.result_cache import ResultCache, fingerprint
 from landmarks.common.status import Status
 from landmarks.download import storage
@@ -30,6 +30,9 @@ class Collection:
     The result is the first photos of each landmark, in the order of the sample, that can be fetched: each failure brings in
     the next photo of the same landmark's reserve, in whatever order the answers arrive.
 
+    The same bytes again are a failure: of one landmark's photos with the same bytes the first counts, and under two
+    landmarks none of them, because such bytes are a placeholder, or show neither landmark for sure.
+
     Every finished photo goes to ``cache`` at once, so that a killed run resumes. A photo that is still in the folder, to
     the byte, is not fetched again, nor is one that failed under the same settings, unless the environment variable
     LANDMARKS_RETRY is set.
@@ -42,6 +45,9 @@ class Collection:
     earlier: Iterable[Answer] = ()  # answers in the table of the last run
     answers: dict[str, Answer] = field(default_factory=dict)  # of this run, by id
     asked: int = 0  # photos that were fetched in this run, in vain or not
+    by_content: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # landmarks of the photos with the same bytes, by SHA-256
 
     def collect(self, transports: Mapping[str, BaseAdapter] | None = None) -> None:
         """Fetch the photos that are not in the folder yet. ``transports``: see ``Fetcher``."""
@@ -70,27 +76,38 @@ class Collection:
                     fetcher.add(row)
                     open_requests, self.asked = open_requests + 1, self.asked + 1
                     continue
-                self.answers[answer.id] = answer
-                if answer.status == Status.OK:
+                lost = self._note(answer)
+                failed += lost
+                if not lost:
                     yield answer
-                else:
-                    failed.append(answer.landmark_id)
             if open_requests and not failed:
                 item = fetcher.answers.get()
                 if isinstance(item, BaseException):
                     raise item
                 open_requests -= 1
-                self.answers[item.id] = item
-                if item.status == Status.OK:
+                failed = self._note(item)
+                if not failed:
                     yield item
-                else:
-                    failed.append(item.landmark_id)
             rows = [reserves[landmark].pop() for landmark in failed if reserves[landmark]]
+
+    def _note(self, answer: Answer) -> list[str]:
+        """Keep an answer. Return the landmarks that lack a photo by it: its own, and that of a photo with the same bytes."""
+        self.answers[answer.id] = answer
+        if answer.status != Status.OK:
+            return [answer.landmark_id]
+        landmarks = self.by_content.setdefault(answer.sha256, [])
+        landmarks.append(answer.landmark_id)
+        before = set(landmarks[:-1])
+        if len(before) == 1 and answer.landmark_id not in before:
+            return [*before, answer.landmark_id]  # until now, the first of them counted
+        return [answer.landmark_id] if before else []
 
     def _remembered(self, row: Row, earlier: Answer | None, retry: bool) -> Answer | None:
         """Return the answer of an earlier run, if it still holds."""
         for answer in (self._cached(row["id"], row["url"], ok=True), earlier):
-            if answer and answer.status == Status.OK and self._would_be_same(answer) and self._in_folder(answer):
+            if answer and answer.status == Status.OK and self._would_be_same(answer):
+                if not self._in_folder(answer) and (retry or not self._restore(answer)):
+                    continue
                 return dataclasses.replace(answer, landmark_id=row["landmark_id"], same_as="", replaces="")
         failed = None if retry else self._cached(row["id"], row["url"], ok=False)
         return dataclasses.replace(failed, landmark_id=row["landmark_id"]) if failed else None
@@ -126,25 +143,28 @@ class Collection:
         path = self.folder / f"{answer.id}.jpg"
         return path.is_file() and sha256(path) == answer.sha256
 
+    def _restore(self, answer: Answer) -> bool:
+        """Put a duplicate of an earlier run back into the folder, until it is known whether it still is one."""
+        content = self.cache.get(_content_key(answer.sha256))
+        if content is None:
+            return False
+        with whole(self.folder / f"{answer.id}.jpg") as partial:
+            partial.write_bytes(content)
+        return True
+
     def result(self) -> list[Answer]:
         """Return the answers in the order of the sample, with what each photo replaces and whose bytes it has."""
         chosen = set(self.sample["id"][self.sample["reserve"] == "0"])
-        answers = [self.answers[photo] for photo in self.sample["id"] if photo in self.answers]
+        answers = _mark_duplicates([self.answers[photo] for photo in self.sample["id"] if photo in self.answers])
         lost: dict[str, list[str]] = {}
         for answer in answers:
             if answer.status != Status.OK:
                 lost.setdefault(answer.landmark_id, []).append(answer.id)
-        by_content: dict[str, str] = {}
         result = []
         for answer in answers:
-            if answer.status == Status.OK:
-                same = by_content.setdefault(answer.sha256, answer.id)
-                losses = lost.get(answer.landmark_id, [])
-                answer = dataclasses.replace(
-                    answer,
-                    same_as=same if same != answer.id else "",
-                    replaces=losses.pop(0) if answer.id not in chosen and losses else "",
-                )
+            losses = lost.get(answer.landmark_id)
+            if answer.status == Status.OK and answer.id not in chosen and losses:
+                answer = dataclasses.replace(answer, replaces=losses.pop(0))
             result.append(answer)
         return result
 
@@ -154,16 +174,46 @@ class Collection:
         return list({(answer.id, answer.asked): answer for answer in answers}.values())
 
     def prune_folder(self) -> None:
-        """Remove the files that are not part of the result."""
-        kept = {f"{answer.id}.jpg" for answer in self.answers.values() if answer.status == Status.OK}
+        """Remove the files that are not part of the result. Duplicates go to the cache: the next run asks for none of them."""
+        answers = {f"{answer.id}.jpg": answer for answer in self.result()}
+        cached: set[str] = set()
         for file in self.folder.iterdir():
-            if file.name not in kept:
+            answer = answers.get(file.name)
+            if answer and answer.status == Status.DUPLICATE and answer.sha256 not in cached:
+                self.cache.put(_content_key(answer.sha256), file.read_bytes())
+                cached.add(answer.sha256)
+            if not answer or answer.status != Status.OK:
                 file.unlink()
 
     def prune_cache(self, failures: bool) -> None:
         """Remove the answers that are not part of the result, and without ``failures`` those as well."""
-        self.cache.prune(
+        kept = {
             self._key(answer.id, answer.asked, ok=answer.status == Status.OK)
             for answer in self.answers.values()
             if failures or answer.status == Status.OK
-        )
+        }
+        self.cache.prune(kept | {_content_key(sha) for sha, landmarks in self.by_content.items() if len(landmarks) > 1})
+
+
+def _mark_duplicates(answers: list[Answer]) -> list[Answer]:
+    """Return the answers, those of photos that do not count because of their bytes with the status ``DUPLICATE``."""
+    twins: dict[str, list[Answer]] = {}
+    for answer in answers:
+        if answer.status == Status.OK:
+            twins.setdefault(answer.sha256, []).append(answer)
+    same_as: dict[str, str] = {}
+    for first, *others in twins.values():
+        same_as |= {other.id: first.id for other in others}
+        if any(other.landmark_id != first.landmark_id for other in others):
+            same_as[first.id] = others[0].id
+    return [
+        dataclasses.replace(answer, status=Status.DUPLICATE, same_as=same_as[answer.id])
+        if answer.id in same_as
+        else answer
+        for answer in answers
+    ]
+
+
+def _content_key(sha256: str) -> str:
+    """The key of the bytes of duplicates, which are not in the folder."""
+    return json.dumps(["content", sha256])

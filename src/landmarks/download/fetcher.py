@@ -16,20 +16,23 @@ from requests.adapters import BaseAdapter
 from landmarks.common import parallel
 from landmarks.common.files import whole
 from landmarks.common.knobs import Knob
-from landmarks.common.status import Status, StatusError
-from landmarks.download import politeness, safe_http, storage
+from landmarks.common.status import OTHER_FORMATS, Status, StatusError
+from landmarks.download import challenge, politeness, safe_http, storage
 from landmarks.images import jpeg
 
 CONNECTIONS = "LANDMARKS_CONNECTIONS"  # an environment variable: how many requests are open at once changes no result
 VERSION = "0.1"
 HTTP = ("http", "https")
-GONE, REFUSED = (404, 410), (401, 403, 451)
+GONE, REFUSED, NOT_NOW = (404, 410), (401, 403, 451), (408, 425)
 NO_REPLY = safe_http.Reply(0, requests.structures.CaseInsensitiveDict())
 # a host that has answered before is given up after this many times the attempts of one photo, all failed in a row
 KNOWN_HOST = 4
 TEMPORARY = (Status.BUSY, Status.SERVER_ERROR, Status.UNREACHABLE, Status.TRUNCATED)  # tried again
 EXPIRED = (  # an archive may still have the photo
-    Status.GONE, Status.UNREACHABLE, Status.UNEXPECTED, Status.HTML, Status.MISLABELLED, Status.NOT_A_PHOTO,
+    Status.GONE, Status.UNREACHABLE, Status.SERVER_ERROR, Status.UNEXPECTED, Status.CERTIFICATE, Status.COOKIE_CHALLENGE,
+    Status.TOO_SLOW, Status.REDIRECT_LOOP, Status.TOO_MANY_REDIRECTS,
+    Status.HTML, Status.MISLABELLED, Status.NOT_A_PHOTO, Status.TRUNCATED, Status.DOES_NOT_DECODE,
+    *OTHER_FORMATS, Status.TOO_SMALL,
 )  # fmt: skip
 
 
@@ -52,7 +55,7 @@ class Answer:
     width: int = 0  # as stored
     height: int = 0
     sha256: str = ""  # of the stored file
-    same_as: str = ""  # id of an earlier photo with the same bytes: a placeholder, or a photo listed twice
+    same_as: str = ""  # of a duplicate: id of another photo with the same bytes
     replaces: str = ""  # id of the expired photo whose place it took
     seconds: float = 0.0  # that requests took; 0 where no network was involved
 
@@ -69,6 +72,11 @@ class Candidate(NamedTuple):
     source: str  # origin, the host of an archive, or tar
     url: str
     width: int = 0  # of a thumbnail; 0: the photo as it is
+
+    @property
+    def is_catalogued(self) -> bool:
+        """Whether this is the catalogue's own photo and no thumbnail, TAR member or archived copy of it."""
+        return self.source == "origin" and not self.width
 
 
 @dataclass(frozen=True)
@@ -95,10 +103,12 @@ class FetchSettings:
         """Return the addresses for the photo of ``url``, in order: the next is asked if one has expired."""
         thumbnail, width = politeness.thumbnail(url, self.thumbnail)
         smaller = [Candidate("origin", thumbnail, width)] if thumbnail else []
+        larger = politeness.original(url)  # where the catalogue has a thumbnail
         archives = self.archives if storage.scheme_of(url) in HTTP else ()
         return [
             *smaller,
-            Candidate("origin", url),
+            Candidate("origin", *politeness.standard_width(url)),
+            *([Candidate("origin", larger)] if larger else []),
             *(Candidate(politeness.host_of(where), where.replace("{url}", url)) for where in archives),
         ]
 
@@ -112,9 +122,10 @@ class Task:
     url: str
     attempt: int = 0
     visited: set[str] = field(default_factory=set)  # by redirects so far
+    cookies: bool = False  # one of the redirects set a cookie
     attempt_seconds: float = 0.0
     total_seconds: float = 0.0
-    first_answer: Answer | None = None  # that of the first candidate
+    first_answer: Answer | None = None  # that of the first candidate which is no thumbnail
 
 
 @dataclass(frozen=True)
@@ -202,7 +213,7 @@ class Fetcher:
         took = 0.0 if storage.scheme_of(task.url) in self._transports else time.monotonic() - begin
         task.attempt_seconds, task.total_seconds = task.attempt_seconds + took, task.total_seconds + took
         if status == Status.MOVED:
-            refused = self._follow(task, reply.location)
+            refused = self._follow(task, reply)
             if refused is None:
                 return None, delay
             status = refused
@@ -211,7 +222,7 @@ class Fetcher:
                 return self._store(task, reply), delay
             except StatusError as failed:
                 status = failed.status
-        elif status in TEMPORARY and not host.given_up:
+        elif status in TEMPORARY and not host.given_up and not task.candidates[0].width:
             delay = self._after_failure(host, task, status, reply)
             if task.attempt < self.settings.attempts and not host.given_up:
                 return None, delay
@@ -243,7 +254,7 @@ class Fetcher:
             host.answered = True
             return safe_http.Reply(200, NO_REPLY.headers, content)
         if settings.robots and scheme in HTTP:
-            trouble = self._check_robots(host, task.url)
+            trouble = self._check_robots(host, task)
             if trouble:
                 return trouble
         left = settings.seconds - task.attempt_seconds
@@ -257,20 +268,21 @@ class Fetcher:
         """Return whether this scheme answers with a status code."""
         return scheme in HTTP or scheme in self._transports
 
-    def _check_robots(self, host: politeness.Host[Task], url: str) -> safe_http.Reply | None:
+    def _check_robots(self, host: politeness.Host[Task], task: Task) -> safe_http.Reply | None:
         """Read the host's robots.txt, once. Return its answer if that is 429 or 5xx. Raises ``StatusError``: ``DISALLOWED``."""
-        scheme, address = storage.scheme_of(url), safe_http.join(url, "/robots.txt")
+        address = safe_http.join(task.url, "/robots.txt")
         with host.robots_lock:
-            if scheme not in host.rules and not host.given_up:
+            if address not in host.rules and not host.given_up:
                 try:
                     reply = self._robots_txt(address)
                 except StatusError as failed:
-                    host.given_up = None if failed.status in TEMPORARY else failed.status
+                    if failed.status not in TEMPORARY and not task.candidates[0].width:
+                        host.given_up = failed.status
                     raise
                 if reply.code == 429 or reply.code >= 500:
                     return reply
-                host.set_robots(scheme, reply.code, reply.content)
-        if host.given_up or not host.rules[scheme].can_fetch(url, politeness.ROBOT):
+                host.set_robots(address, reply.code, reply.content)
+        if host.given_up or not host.rules[address].can_fetch(task.url, politeness.ROBOT):
             raise StatusError(host.given_up or Status.DISALLOWED)
         return None
 
@@ -291,25 +303,28 @@ class Fetcher:
         code = reply.code
         if reply.location:
             return Status.MOVED
+        if challenge.wants_browser(reply):
+            return Status.COOKIE_CHALLENGE
         if code == 200:
             return Status.OPTED_OUT if politeness.opts_out(reply.headers.get("X-Robots-Tag", "")) else Status.OK
         if code == 429:
             return Status.BUSY
-        if code >= 500:
+        if code >= 500 or code in NOT_NOW:
             return Status.SERVER_ERROR
         return Status.GONE if code in GONE else Status.REFUSED if code in REFUSED else Status.UNEXPECTED
 
-    def _follow(self, task: Task, location: str) -> Status | None:
+    def _follow(self, task: Task, reply: safe_http.Reply) -> Status | None:
         """Point a task to the target of a redirect. Return a status if it may not be followed."""
         task.visited.add(task.url)
+        task.cookies = task.cookies or "Set-Cookie" in reply.headers
         if len(task.visited) > self.settings.redirects:
             return Status.TOO_MANY_REDIRECTS
         try:
-            task.url = safe_http.join(task.url, location)
+            task.url, _ = politeness.standard_width(safe_http.join(task.url, reply.location))
         except StatusError as failed:
             return failed.status
         if task.url in task.visited:
-            return Status.REDIRECT_LOOP
+            return Status.COOKIE_CHALLENGE if task.cookies else Status.REDIRECT_LOOP
         if storage.scheme_of(task.url) not in {*HTTP, storage.scheme_of(task.candidates[0].url)}:
             return Status.SCHEME_NOT_ALLOWED
         anonymous = not self.settings.contact and politeness.host_of(task.url) == politeness.WIKIMEDIA
@@ -328,11 +343,14 @@ class Fetcher:
 
     def _next_candidate(self, task: Task, status: Status, reply: safe_http.Reply) -> Answer | None:
         """Point a task to its next address, or return the answer of its first one if there is no other to ask."""
-        task.first_answer = task.first_answer or self._answer(task, status, reply)
-        task.candidates = task.candidates[1:] if status in EXPIRED else []
+        asked, answer = task.candidates[0], task.first_answer or self._answer(task, status, reply)
+        over = status == Status.OPTED_OUT or (asked.is_catalogued and status not in EXPIRED)
+        task.candidates = [] if over else task.candidates[1:]
         if not task.candidates:
-            return dataclasses.replace(task.first_answer, seconds=round(task.total_seconds, 3))
-        task.url, task.attempt, task.visited, task.attempt_seconds = task.candidates[0].url, 0, set(), 0.0
+            return dataclasses.replace(answer, seconds=round(task.total_seconds, 3))
+        task.first_answer = None if asked.width else answer
+        task.url, task.attempt, task.attempt_seconds = task.candidates[0].url, 0, 0.0
+        task.visited, task.cookies = set(), False
         return None
 
     def _answer(self, task: Task, status: Status, reply: safe_http.Reply) -> Answer:

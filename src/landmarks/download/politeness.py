@@ -24,10 +24,14 @@ ROBOT = "landmarks"  # our name in a robots.txt
 ROBOTS_SIZE = 512_000  # bytes of a robots.txt that are read
 
 
-# upload.wikimedia.org serves thumbnails in these widths only and asks for a contact in the User-Agent
+AGENT = re.compile(r"^(\s*user[- ]?agent\s*[:\s]\s*)([^\s/#]+)", re.IGNORECASE)  # a line of a robots.txt
+
+# Wikimedia serves thumbnails in these widths only and asks for a contact in the User-Agent
 # (https://www.mediawiki.org/wiki/Common_thumbnail_sizes, https://foundation.wikimedia.org/wiki/Policy:User-Agent_policy)
 WIKIMEDIA = "upload.wikimedia.org"
+WIKIMEDIA_ALIAS = "thumb.wikimedia.org"  # where it moves its thumbnails: the same host to us
 WIKIMEDIA_ORIGINAL = re.compile(r"(/[^/]+/[^/]+)/([0-9a-f]/[0-9a-f]{2})/([^/]+)")
+WIKIMEDIA_THUMBNAIL = re.compile(r"(/[^/]+/[^/]+)/thumb/([0-9a-f]/[0-9a-f]{2})/([^/]+)/((?:[^/]*-)?)(\d+)px-([^/]+)")
 WIKIMEDIA_WIDTHS = (20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840)  # pixels
 WIKIMEDIA_CONNECTIONS = 2
 
@@ -40,7 +44,7 @@ class Host(Generic[Task]):
     slots: int  # requests at a time: one until its robots.txt has been read
     full_slots: int  # requests at a time after that
     rate: float  # bytes a second, 0: no limit
-    rules: dict[str, Protego] = field(default_factory=dict)  # its robots.txt by scheme, once read
+    rules: dict[str, Protego] = field(default_factory=dict)  # by the address of a robots.txt, once read
     waiting: deque[Task] = field(default_factory=deque)
     active: int = 0
     paused: float = 0.0  # until when, on the monotonic clock
@@ -61,14 +65,29 @@ class Host(Generic[Task]):
             self.due = max(self.due, time.monotonic()) + count / self.rate
             return self.due - time.monotonic()
 
-    def set_robots(self, scheme: str, code: int, content: bytes) -> None:
-        """Set the rules of the host's robots.txt: a 4xx code means that there is none and all is allowed (RFC 9309)."""
-        rules = Protego.parse(content[:ROBOTS_SIZE].decode("utf-8", "replace") if code == 200 else "")
+    def set_robots(self, address: str, code: int, content: bytes) -> None:
+        """Set the rules of the robots.txt at ``address``: a 4xx code means that there is none and all is allowed (RFC 9309)."""
+        rules = Protego.parse(_robots_text(content[:ROBOTS_SIZE]) if code == 200 else "")
         self.gap = max(self.gap, float(rules.crawl_delay(ROBOT) or 0))
         self.slots = 1 if self.gap else self.full_slots
         if self.gap > PATIENCE:
             self.given_up = Status.DISALLOWED
-        self.rules[scheme] = rules
+        self.rules[address] = rules
+
+
+def _robots_text(content: bytes) -> str:
+    """Decode a robots.txt and reduce each agent to its product token: ``landmarks``, ``*`` or that of another robot.
+
+    Protego would compare ``landmarks/0.1`` as a whole, and take ``mark`` for a part of our name.
+    """
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    text = content.decode("utf-16" if wide else "utf-8-sig", "replace")
+    return "\n".join(AGENT.sub(_product_token, line, count=1) for line in text.splitlines())
+
+
+def _product_token(found: re.Match[str]) -> str:
+    token = found[2].strip("*").lower()
+    return "User-agent: " + ("*" if not token else ROBOT if token == ROBOT else "another") + " # "
 
 
 def thumbnail(url: str, width: int) -> tuple[str, int]:
@@ -89,13 +108,30 @@ def thumbnail(url: str, width: int) -> tuple[str, int]:
     return f"https://{parts.netloc}{project}/thumb/{folder}/{name}/{thumb}", asked
 
 
+def standard_width(url: str) -> tuple[str, int]:
+    """Return ``url`` and 0; of a Wikimedia thumbnail, the address in the next width that is allowed, and that width."""
+    found = WIKIMEDIA_THUMBNAIL.fullmatch(safe_http.split(url).path)
+    if host_of(url) != WIKIMEDIA or not found:
+        return url, 0
+    width = next((allowed for allowed in WIKIMEDIA_WIDTHS if allowed >= int(found[5])), WIKIMEDIA_WIDTHS[-1])
+    before, _, after = url.rpartition(f"/{found[4]}{found[5]}px-")
+    return f"{before}/{found[4]}{width}px-{after}", width
+
+
+def original(url: str) -> str:
+    """Return the address of the picture that a Wikimedia thumbnail shows; empty for any other address."""
+    found = WIKIMEDIA_THUMBNAIL.fullmatch(safe_http.split(url).path)
+    return f"https://{WIKIMEDIA}{found[1]}/{found[2]}/{found[3]}" if found and host_of(url) == WIKIMEDIA else ""
+
+
 def host_of(url: str) -> str:
     """Return what identifies a URL's host: host and port, or scheme and location for anything but HTTP."""
     parts = safe_http.split(url)
     if parts.scheme not in ("http", "https"):
         return f"{parts.scheme}://{parts.netloc}"
     port = {"http": ":80", "https": ":443"}[parts.scheme]
-    return parts.netloc.rpartition("@")[2].lower().removesuffix(port)
+    name = parts.netloc.rpartition("@")[2].lower().removesuffix(port).removesuffix(".")
+    return WIKIMEDIA if name == WIKIMEDIA_ALIAS else name
 
 
 def opts_out(header: str) -> bool:

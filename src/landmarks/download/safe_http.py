@@ -1,10 +1,13 @@
 """One HTTP request to an untrusted host: public addresses only, bounded time and bytes, every failure a ``Status``."""
 
+import contextlib
 import functools
+import http
 import http.client
 import io
 import ipaddress
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +24,14 @@ from landmarks.common.status import Status, StatusError
 
 CONNECT = 10.0  # seconds within which a host must accept a connection
 CHUNK = 1 << 16
+ACCEPT = "image/jpeg, image/png, image/webp, image/bmp, */*;q=0.1"  # what can be decoded, then robots.txt and pages
+HEADERS_SIZE = 1 << 20  # bytes of the headers of an answer, all together
+MOST_HEADERS = 90  # http.client takes 100
+HEADERS = {  # that are read here or by http.client and urllib3; the others are dropped, there may be hundreds of them
+    b"connection", b"content-encoding", b"content-length", b"content-type", b"keep-alive", b"location", b"retry-after",
+    b"set-cookie", b"transfer-encoding", b"x-robots-tag", b"cf-mitigated", b"x-amzn-waf-action",
+}  # fmt: skip
+PAGES = (202, 401, 403, 405, 429, 503)  # codes of pages that ask for cookies or a person
 BAD = urlsplit("bad:")  # stands for a URL that cannot be parsed
 # Refused besides what ipaddress calls private: old site-local addresses, and those with an IPv4 address inside
 # (compatible, translated, NAT64, Teredo, 6to4)
@@ -32,7 +43,7 @@ CLOSED = tuple(
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: status code, headers, body. ``content`` is empty unless the code is 200."""
+    """An answer: status code, headers, body. Unless the code is 200, ``content`` is empty or the start of a page of HTML."""
 
     code: int
     headers: requests.structures.CaseInsensitiveDict[str]
@@ -55,7 +66,7 @@ def session(user_agent: str, connections: int, loopback: bool) -> requests.Sessi
     """
     made = requests.Session()
     made.trust_env = False  # a proxy would resolve names unchecked; .netrc holds passwords
-    made.headers.update({"User-Agent": user_agent, "Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"})
+    made.headers.update({"User-Agent": user_agent, "Accept": ACCEPT, "Accept-Encoding": "identity"})
     adapter = _Guarded(connections, loopback)
     made.mount("http://", adapter)
     made.mount("https://", adapter)
@@ -82,7 +93,8 @@ def join(url: str, location: str) -> str:
 def get(session: requests.Session, url: str, seconds: float, megabytes: float) -> Reply:
     """Send one GET request and follow no redirect. ``seconds`` bound the whole answer, ``megabytes`` its body.
 
-    Raises ``StatusError``: ``BAD_URL``, ``PRIVATE_ADDRESS``, ``UNREACHABLE``, ``TOO_SLOW``, ``TOO_LARGE`` or ``TRUNCATED``.
+    Raises ``StatusError``: ``BAD_URL``, ``PRIVATE_ADDRESS``, ``UNREACHABLE``, ``CERTIFICATE``, ``TOO_SLOW``, ``TOO_LARGE`` or
+    ``TRUNCATED``.
     """
     end = time.monotonic() + seconds
     try:
@@ -94,7 +106,7 @@ def get(session: requests.Session, url: str, seconds: float, megabytes: float) -
         request.headers = requests.structures.CaseInsensitiveDict({k: str(v) for k, v in session.headers.items()})
         adapter = session.get_adapter(str(request.url))
         with adapter.send(request, stream=True, timeout=(min(CONNECT, seconds), seconds)) as response:
-            content = _body(response, end, megabytes) if response.status_code == 200 else b""
+            content = _body(response, end, megabytes) if response.status_code == 200 else _page(response, end)
             return Reply(response.status_code, response.headers, content)
     except (TimeoutError, urllib3.exceptions.ReadTimeoutError, requests.ReadTimeout):
         raise StatusError(Status.TOO_SLOW) from None
@@ -102,6 +114,8 @@ def get(session: requests.Session, url: str, seconds: float, megabytes: float) -
         raise StatusError(Status.TOO_SLOW if time.monotonic() >= end else Status.TRUNCATED) from None
     except requests.ConnectionError as error:
         cause = error.args[0] if error.args else None
+        if _is_about_certificate(error):
+            raise StatusError(Status.CERTIFICATE) from None
         slow = time.monotonic() >= end or isinstance(cause, urllib3.exceptions.ReadTimeoutError)
         broke = isinstance(cause, urllib3.exceptions.ProtocolError)  # connected, then closed or did not speak HTTP
         raise StatusError(Status.TOO_SLOW if slow else Status.TRUNCATED if broke else Status.UNREACHABLE) from None
@@ -133,6 +147,26 @@ def _body(response: requests.Response, end: float, megabytes: float) -> bytes:
     if promised.isdecimal() and not coded and len(content) < int(promised):
         raise StatusError(Status.TRUNCATED)
     return content
+
+
+def _page(response: requests.Response, end: float) -> bytes:
+    """Return the start of a page that a host shows in place of a photo; empty if it is no HTML."""
+    pieces: list[bytes] = []
+    if response.status_code in PAGES and "html" in response.headers.get("Content-Type", "").lower():
+        with contextlib.suppress(OSError, urllib3.exceptions.HTTPError, http.client.HTTPException):
+            while sum(map(len, pieces)) < CHUNK and time.monotonic() < end:
+                piece = response.raw.read1(CHUNK, decode_content=True)
+                if not piece:
+                    break
+                pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _is_about_certificate(error: BaseException | None) -> bool:
+    """Return whether an error, or one that it came from, says that a certificate does not hold."""
+    while error and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def public(host: str, port: int, loopback: bool) -> Iterator[str]:
@@ -179,13 +213,55 @@ class _Timed(io.RawIOBase):
         super().close()
 
 
+class _Replay:
+    """A reader with lines put in front of it."""
+
+    def __init__(self, lines: list[bytes], rest: Any) -> None:
+        self.lines, self.rest = lines, rest
+
+    def readline(self, limit: int = -1) -> bytes:
+        return self.lines.pop(0) if self.lines else bytes(self.rest.readline(limit))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rest, name)
+
+
 class _Response(http.client.HTTPResponse):
-    """A response whose headers and body together must arrive within the connection's read timeout."""
+    """A response whose headers and body together must arrive within the connection's read timeout.
+
+    It reads what ``http.client`` gives up on: interim answers (103 Early Hints), hundreds of headers, lines without a colon.
+    """
 
     def __init__(self, sock: socket.socket, *arguments: Any, **more: Any) -> None:
         super().__init__(sock, *arguments, **more)
         end = time.monotonic() + (sock.gettimeout() or 0)
         self.fp: Any = io.BufferedReader(_Timed(self.fp.detach(), sock, end), CHUNK)
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Return version, code and reason of the final answer, and leave its headers to be read in plain form."""
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc] # begin calls it, typeshed leaves it out
+            lines = _header_lines(self.fp)
+            if not 100 <= status < 200 or status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+                self.fp = _Replay(lines, self.fp)
+                return version, status, reason
+
+
+def _header_lines(reader: Any) -> list[bytes]:
+    """Read the headers of an answer. Return the lines of those in ``HEADERS``, the empty line at their end included."""
+    kept, wanted, size = [], False, 0
+    while (line := reader.readline(HEADERS_SIZE)) not in (b"\r\n", b"\n", b""):
+        size += len(line)
+        if size >= HEADERS_SIZE:
+            raise http.client.LineTooLong("headers")
+        name, colon, value = line.rstrip(b"\r\n").replace(b"\r", b" ").partition(b":")
+        if name[:1] in (b" ", b"\t"):  # the line before goes on
+            name, text = b"", b" " + (name + colon + value).strip()
+        else:
+            wanted, text = colon == b":" and name.strip().lower() in HEADERS, value.strip()
+        if wanted:
+            kept.append((name.strip() + b": " if name else b"") + text + b"\r\n")
+    return [*kept[:MOST_HEADERS], b"\r\n"]
 
 
 class _Pinned(HTTPConnection):

@@ -1,9 +1,12 @@
 """Photos that lie in files: on this machine, in an object store, inside TAR archives."""
 
+import os
+import posixpath
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 import fsspec
 
@@ -11,8 +14,9 @@ from landmarks.common import progress
 from landmarks.common.errors import InputError
 from landmarks.common.status import Status, StatusError
 from landmarks.download import safe_http
+from landmarks.images.folders import ENDINGS
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+LINKS = 8  # followed from one member of a TAR archive to the next
 EXTRAS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
 
 
@@ -37,10 +41,9 @@ def read(url: str, megabytes: float) -> bytes:
     if "::" in url:
         raise StatusError(Status.BAD_URL)  # fsspec would chain file systems; no photo needs that
     cap = int(megabytes * 1e6)
-    if scheme_of(url) == "file" and not Path(url.removeprefix("file://")).is_file():
-        raise StatusError(Status.GONE)  # also a pipe, which might never end
+    local = _local(url) if scheme_of(url) == "file" else None
     try:
-        with fsspec.open(url, "rb") as file:
+        with local.open("rb") if local else fsspec.open(url, "rb") as file:
             content = file.read(cap + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise StatusError(Status.GONE) from None
@@ -55,11 +58,36 @@ def read(url: str, megabytes: float) -> bytes:
     return bytes(content)
 
 
-class Tars:
-    """Photos inside uncompressed TAR archives, found by file name: ``<id>.jpg`` in any folder.
+def _local(url: str) -> Path:
+    """Return the path of a file on this machine. Raises ``StatusError``: ``GONE`` if there is none.
 
-    The headers of the archives are read once to find the photos that are wanted; each is then read in place, without
-    unpacking.
+    A bare path is taken as it is. After ``file:`` stands what ``Path.as_uri`` writes, with percent signs, or the plain path.
+    """
+    plain = url.partition(":")[2] if url[:5].lower() == "file:" else url
+    plain = plain[len("//localhost") :] if plain[:12].lower() == "//localhost/" else plain.removeprefix("//")
+    decoded = os.fsdecode(unquote_to_bytes(os.fsencode(plain)))
+    for path in (Path(decoded), Path(plain)) if plain != url else (Path(plain),):
+        if path.is_file():  # and no pipe, which might never end
+            return path
+    raise StatusError(Status.GONE)
+
+
+class Place(NamedTuple):
+    """Where the bytes of a photo lie inside a TAR archive."""
+
+    system: Any  # a file system of fsspec
+    path: str
+    member: str
+    start: int
+    size: int
+
+
+class Tars:
+    """Photos inside uncompressed TAR archives, found by file name: ``<id>.jpg`` in any folder, or ``<id>`` if that has an ending.
+
+    The headers of the archives are read once to find the photos that are wanted, and again where one is a link to a file of
+    another name; each photo is then read in place, without unpacking. Of several copies in an archive the last counts, as
+    for ``tar``: a newer one was appended. Archives that were joined by ``cat`` are read to the end.
     """
 
     def __init__(self, patterns: Sequence[str], wanted: Iterable[str]) -> None:
@@ -67,12 +95,14 @@ class Tars:
 
         Raises ``InputError`` if a pattern matches no archive or one is not complete.
         """
-        self._places: dict[str, tuple[Any, str, str, int, int]] = {}
+        self._places: dict[str, Place] = {}
         missing = set(wanted)
         archives = [file for pattern in patterns for file in _expand(pattern)]
         for file in progress.over(iter(archives), len(archives), "index", "archive") if archives else ():
             if missing:
-                self._index(file, missing)
+                found = _find(file, missing)
+                self._places |= found
+                missing -= set(found)
 
     def __contains__(self, photo: str) -> bool:
         """Return whether there is a file of that id."""
@@ -80,25 +110,66 @@ class Tars:
 
     def read(self, photo: str, megabytes: float) -> tuple[str, bytes]:
         """Return ``archive::member`` and the bytes of a photo. Raises ``StatusError``: ``TOO_LARGE`` or ``UNREACHABLE``."""
-        system, path, member, start, size = self._places[photo]
-        if size > megabytes * 1e6:
+        place = self._places[photo]
+        if place.size > megabytes * 1e6:
             raise StatusError(Status.TOO_LARGE)
         try:
-            return f"{path}::{member}", bytes(system.cat_file(path, start=start, end=start + size))
+            content = place.system.cat_file(place.path, start=place.start, end=place.start + place.size)
+            return f"{place.path}::{place.member}", bytes(content)
         except Exception:  # each store raises errors of its own
             raise StatusError(Status.UNREACHABLE) from None
 
-    def _index(self, file: Any, missing: set[str]) -> None:
-        try:
-            with file as opened, tarfile.open(fileobj=opened, mode="r:") as archive:
+
+def _find(file: Any, wanted: set[str]) -> dict[str, Place]:
+    """Return where the photos ``wanted`` lie in an archive, by id. Links are followed, those to other links too."""
+    found: dict[str, Place | str] = {}  # a place, or the name of the member that the photo is a link to
+    for member in _members(file):
+        name = PurePosixPath(member.name)
+        if name.suffix.lower() in ENDINGS and (target := _target(file, member)):
+            found |= dict.fromkeys({name.stem, name.name} & wanted, target)
+    named: dict[str, Place | str | None] = {_normal(p.member): p for p in found.values() if isinstance(p, Place)}
+    for _ in range(LINKS):
+        if unknown := {target for target in found.values() if isinstance(target, str)}.difference(named):
+            named |= dict.fromkeys(unknown)  # in case that there is no such member
+            for member in _members(file):
+                if (normal := _normal(member.name)) in unknown:
+                    named[normal] = _target(file, member)
+        followed = {photo: named[place] if isinstance(place, str) else place for photo, place in found.items()}
+        found = {photo: place for photo, place in followed.items() if place}
+    return {photo: place for photo, place in found.items() if isinstance(place, Place)}
+
+
+def _members(file: Any) -> Iterator[tarfile.TarInfo]:
+    """Yield the headers of an archive. Raises ``InputError`` if it is not whole, or no TAR."""
+    try:
+        with file as opened:
+            first = opened.read(tarfile.BLOCKSIZE)
+            if first.strip(b"\0"):  # else it is empty, or begins with the end of another
+                tarfile.TarInfo.frombuf(
+                    first, tarfile.ENCODING, "surrogateescape"
+                )  # later, what is no header is passed over
+            opened.seek(0)
+            with tarfile.open(fileobj=opened, mode="r:", ignore_zeros=True) as archive:
                 for member in archive:
-                    photo, ending = PurePosixPath(member.name).stem, PurePosixPath(member.name).suffix.lower()
-                    if member.isreg() and photo in missing and ending in ENDINGS:
-                        self._places[photo] = (file.fs, file.path, member.name, member.offset_data, member.size)
-                        missing.remove(photo)
+                    yield member
                     archive.members = []  # type: ignore[attr-defined] # the list would grow with the archive
-        except (tarfile.TarError, EOFError) as error:
-            raise InputError(f"{file.path}: not a whole uncompressed TAR ({error}); fetch or unpack it again") from None
+    except (tarfile.TarError, EOFError) as error:
+        raise InputError(f"{file.path}: not a whole uncompressed TAR ({error}); fetch or unpack it again") from None
+
+
+def _target(file: Any, member: tarfile.TarInfo) -> Place | str | None:
+    """Return where the bytes of a member lie, the name of the member that it is a link to, or None for a folder and such."""
+    if member.islnk():
+        return _normal(member.linkname)
+    if member.issym():
+        return _normal(posixpath.join(posixpath.dirname(member.name), member.linkname))
+    if member.isreg() and not member.issparse():
+        return Place(file.fs, file.path, member.name, member.offset_data, member.size)
+    return None
+
+
+def _normal(name: str) -> str:
+    return posixpath.normpath(name).lstrip("/")
 
 
 def _expand(pattern: str) -> list[Any]:

@@ -1,6 +1,7 @@
 """Photos: decoded upright and no larger than needed, hashed by what they show."""
 
 import io
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 from landmarks.common.errors import InputError
 from landmarks.common.files import whole
 from landmarks.common.status import Status, StatusError
+from landmarks.images import formats, segments
 
 Picture = NDArray[np.uint8]
 Head = tuple[tuple[int, int], int]  # width and height as stored, EXIF orientation
@@ -19,7 +21,10 @@ Head = tuple[tuple[int, int], int]  # width and height as stored, EXIF orientati
 HASH_SIDE = 16  # a hash of 16 x 16 = 256 bits
 MAX_PIXELS = 80_000_000  # more than any camera of the catalogue has; a larger header is a decompression bomb
 JPEG = b"\xff\xd8\xff"
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # both libraries read these, and none of them starts another program
+PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # chunks; the others are metadata, or frames of an animation
+WEBP_PIXELS = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF")
+RAW_PROFILE = b"Raw profile type exif\0"  # starts the text chunk in which ImageMagick writes EXIF into a PNG
+MAX_PROFILE = 1 << 20  # bytes of one, decompressed
 Image.MAX_IMAGE_PIXELS = None  # ``header`` compares with MAX_PIXELS; Pillow would print its own warning
 REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 # EXIF orientation: mirror first?, then how many quarter turns against the clock
@@ -34,8 +39,8 @@ def read(path: Path, long_side: int = 0) -> Picture:
     """
     try:
         return decode(path.read_bytes(), long_side)
-    except InputError:
-        raise unreadable(path) from None
+    except InputError as error:
+        raise unreadable(path, error) from None
 
 
 def decode(content: bytes, long_side: int = 0, head: Head | None = None, exact: bool = True) -> Picture:
@@ -49,13 +54,7 @@ def decode(content: bytes, long_side: int = 0, head: Head | None = None, exact: 
         raise StatusError(Status.TOO_LARGE)
     ratio = max(width, height) / long_side if long_side else 1
     flags = next((flag for factor, flag in REDUCED if ratio >= factor), cv2.IMREAD_COLOR)
-    if content.startswith(JPEG):
-        try:
-            picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
-        except cv2.error:
-            picture = None
-    else:
-        picture = _decode_other(content)
+    picture = _decode_jpeg(content, flags) if content.startswith(JPEG) else _decode_other(content)
     if picture is None:
         raise StatusError(Status.DOES_NOT_DECODE)
     flip, turns = TURNS.get(orientation, (False, 0))  # here, because OpenCV reads the tag in some formats only
@@ -66,15 +65,37 @@ def decode(content: bytes, long_side: int = 0, head: Head | None = None, exact: 
     return np.ascontiguousarray(picture, np.uint8)
 
 
-def _decode_other(content: bytes) -> Picture | None:
-    """Decode PNG, WebP or BMP; None if that fails. OpenCV would trust any chunk length, and accept a cut file as whole."""
+def _decode_jpeg(content: bytes, flags: int) -> Picture | None:
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
-            deep = opened.mode.startswith("I")  # 16 bits a pixel, grey
-            picture = np.asarray(opened, np.uint32) >> 8 if deep else np.asarray(opened.convert("RGB"))
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        return None
+    return None if picture is None else np.asarray(picture, np.uint8)
+
+
+def _decode_other(content: bytes) -> Picture | None:
+    """Decode PNG, WebP or BMP, transparent pixels on white; None if that fails.
+
+    OpenCV would trust any chunk length, accept a cut file as whole, and show what is hidden under full transparency.
+    """
+    try:
+        with _open(content)[0] as opened:
+            if opened.mode.startswith("I"):
+                return _grey_of_16_bits(opened)
+            picture = opened
+            if opened.has_transparency_data:
+                layer = opened.convert("RGBA")
+                picture = Image.new("RGB", opened.size, "white")
+                picture.paste(layer, mask=layer)
+            return np.asarray(np.asarray(picture.convert("RGB"))[..., ::-1], np.uint8)
     except Exception:  # untrusted input: Pillow's plugins raise errors of any type
         return None
-    return np.asarray(np.dstack([picture] * 3) if deep else picture[..., ::-1], np.uint8)
+
+
+def _grey_of_16_bits(opened: Image.Image) -> Picture:
+    values = np.asarray(opened, np.uint32)
+    grey = np.where(values == opened.info.get("transparency", -1), 255, values >> 8)
+    return np.asarray(np.dstack([grey] * 3), np.uint8)
 
 
 def scaled_size(width: int, height: int, long_side: int) -> tuple[int, int]:
@@ -83,22 +104,76 @@ def scaled_size(width: int, height: int, long_side: int) -> tuple[int, int]:
     return max(round(width * scale), 1), max(round(height * scale), 1)
 
 
-def header(content: bytes, max_pixels: int = MAX_PIXELS) -> Head:
-    """Read width and height as stored, and the EXIF orientation, 1 to 8.
+def header(content: bytes, max_pixels: int = MAX_PIXELS, label: str = "") -> Head:
+    """Read width and height as stored, and the EXIF orientation, 1 to 8. ``label`` is the Content-Type.
 
-    Raises ``StatusError``: ``NOT_A_PHOTO``, ``TOO_LARGE``, or ``TRUNCATED`` if the start is that of a photo.
+    A JPEG is read to its end as libjpeg does, of other formats the start. Raises ``StatusError``: ``TOO_LARGE``,
+    ``TRUNCATED``, ``TOO_MANY_SCANS``, or what the bytes are instead of a photo.
     """
+    if content.startswith(JPEG):
+        found = segments.take_apart(content)
+        size, orientation = (found.width, found.height), found.orientation
+    else:
+        try:
+            opened, orientation = _open(content)
+        except Exception:  # untrusted input: Pillow's plugins raise errors of any type
+            status = Status.TRUNCATED if _short_webp(content) else formats.refusal(content, label)
+            raise StatusError(status) from None
+        size = opened.size
+    if size[0] * size[1] > max_pixels:
+        raise StatusError(Status.TOO_LARGE)
+    return size, orientation
+
+
+def _open(content: bytes) -> tuple[Image.Image, int]:
+    """Open a PNG, WebP or BMP without its metadata, which would stop Pillow if it is damaged or large; EXIF orientation."""
+    kind, exif = formats.read_format(content), b""
+    if kind == "PNG":
+        content, exif = _png_pixels(content)
+    elif kind == "WEBP":
+        content, exif = _webp_pixels(content)
+    opened = Image.open(io.BytesIO(content), formats=[kind])
+    return opened, segments.orientation(exif) or 1
+
+
+def _png_pixels(content: bytes) -> tuple[bytes, bytes]:
+    """Return a PNG with the chunks that carry its pixels alone, and its EXIF data."""
+    kept, exif, at = [content[:8]], b"", 8
+    while at < len(content):
+        name, end = content[at + 4 : at + 8], at + 12 + int.from_bytes(content[at : at + 4], "big")
+        if name in PNG_PIXELS:
+            kept.append(content[at:end])
+        elif name == b"eXIf":
+            exif = content[at + 8 : end - 4]
+        elif name == b"zTXt" and not exif and content.startswith(RAW_PROFILE, at + 8):
+            exif = _raw_profile(content[at + 9 + len(RAW_PROFILE) : end - 4])
+        at = end
+    return b"".join(kept), exif
+
+
+def _raw_profile(compressed: bytes) -> bytes:
     try:
-        opened = Image.open(io.BytesIO(content), formats=FORMATS)
-    except Exception:  # untrusted input: Pillow's plugins raise errors of any type
-        raise StatusError(Status.TRUNCATED if _short_webp(content) else Status.NOT_A_PHOTO) from None
-    if opened.width * opened.height > max_pixels:
-        raise StatusError(Status.TOO_LARGE)  # before the EXIF tag is read: in a PNG that decodes the whole photo
-    try:
-        orientation = int(opened.getexif().get(0x0112, 1))
-    except Exception:
-        raise StatusError(Status.TRUNCATED) from None
-    return opened.size, orientation if orientation in TURNS else 1
+        text = zlib.decompressobj().decompress(compressed, MAX_PROFILE).decode("ascii")
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    except (zlib.error, ValueError):
+        return b""
+
+
+def _webp_pixels(content: bytes) -> tuple[bytes, bytes]:
+    """Return a WebP with the chunks that carry its pixels alone, and its EXIF data."""
+    if _short_webp(content):
+        return content, b""
+    kept, exif, at = [b"WEBP"], b"", 12
+    while at < len(content):
+        name, length = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], "little")
+        end = at + 8 + length + length % 2
+        if name in WEBP_PIXELS:
+            kept.append(content[at:end])
+        elif name == b"EXIF":
+            exif = content[at + 8 : end]
+        at = end
+    chunks = b"".join(kept)
+    return b"RIFF" + len(chunks).to_bytes(4, "little") + chunks, exif
 
 
 def _short_webp(content: bytes) -> bool:
@@ -106,9 +181,11 @@ def _short_webp(content: bytes) -> bool:
     return content[8:12] == b"WEBP" and len(content) < int.from_bytes(content[4:8], "little") + 8
 
 
-def unreadable(path: Path) -> InputError:
+def unreadable(path: Path, error: InputError) -> InputError:
     """The error of a file that does not decode."""
-    return InputError(f"{path}: does not decode as a photo ({', '.join(FORMATS)}); remove it and run: dvc repro")
+    return InputError(
+        f"{path}: does not decode as a photo: {error} (read are {', '.join(formats.READ)}); remove it and run: dvc repro"
+    )
 
 
 def write(path: Path, picture: Picture, quality: int) -> None:

@@ -26,8 +26,8 @@ class Preprocessing:
         """The photo in a file: uint8 RGB (size, size, 3). Raises ``InputError`` if it does not decode."""
         try:
             return self.decode(path.read_bytes())
-        except InputError:
-            raise decoding.unreadable(path) from None
+        except InputError as error:
+            raise decoding.unreadable(path, error) from None
 
     def decode(self, content: bytes) -> Picture:
         """The photo in memory, at the smallest JPEG scale that suffices. Raises ``InputError`` as ``decoding.decode`` does."""

@@ -3,7 +3,6 @@
 import functools
 import importlib.resources
 import itertools
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.common.errors import InputError
-from landmarks.common.files import sha256, whole
+from landmarks.common.files import models_folder, sha256, whole
 from landmarks.privacy import redaction
 from landmarks.privacy.redaction import Face
 
@@ -28,7 +27,6 @@ TURNED = 320  # the same for a photo lying on its side or its head
 OVERLAP = 0.3  # boxes that share more than this part of their union are one face
 INPUT, STRIDE = "input.1", 4  # what CenterFace calls its photo; its heatmap has a cell every 4 pixels
 SSD_SIDE, SSD_MEAN = 300, (104.0, 177.0, 123.0)  # what the thesis' network was trained on
-CACHE = "LANDMARKS_MODELS"  # an environment variable: the folder of fetched models
 
 
 @dataclass(frozen=True)
@@ -111,8 +109,7 @@ def path(model: Model, models: str = "") -> Path:
     """
     import requests  # here: most runs need no model from elsewhere
 
-    cache = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "landmarks")
-    file = Path(models or cache) / model.name
+    file = Path(models or models_folder()) / model.name
     if not file.is_file() and not models:
         try:
             answer = requests.get(model.url, timeout=60)

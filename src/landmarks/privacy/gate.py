@@ -162,6 +162,8 @@ def _examine_each(
                 yield result
             elif isinstance(result.error, QuarantineError):
                 yield result.error
+            elif isinstance(result.error, parallel.KilledError):
+                yield QuarantineError(f"cannot be examined: {result.error}")
             else:
                 raise result.error
 

@@ -7,37 +7,37 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
 from landmarks.common.errors import InputError
+from landmarks.dataset import table_files
+from landmarks.dataset.table_files import TableFile
 from landmarks.reporting import html_page
 
 COLUMNS = ("id", "url", "author", "license", "title")  # of Google's train_attribution.csv
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def attributions(path: Path, ids: Iterable[str]) -> pd.DataFrame:
+def attributions(file: Path | TableFile, ids: Iterable[str]) -> pd.DataFrame:
     """Url, author, licence and title, as text, of those photos ``ids`` that have a row, indexed by id in their order.
 
-    The table has millions of rows: it is read as a stream. Raises ``InputError`` if it is missing, lacks a column, or has
-    two rows for a photo.
+    The table has millions of rows: it is read as a stream. Raises ``InputError`` as ``table_files.batches`` does, or if it
+    has two rows for a photo.
     """
+    table = file if isinstance(file, TableFile) else TableFile(path=file, name=str(file), setting="cards.attribution")
     wanted = list(ids)
-    types = dict.fromkeys(COLUMNS, pa.string())
-    text = pa.csv.ConvertOptions(column_types=types, include_columns=COLUMNS, strings_can_be_null=False)
-    cells = pa.csv.ParseOptions(newlines_in_values=True)
+    found = table_files.batches(table, COLUMNS, rows_needed=False)
     try:
-        with pa.csv.open_csv(path, convert_options=text, parse_options=cells) as reader:
-            kept = [batch.filter(pc.is_in(batch["id"], pa.array(wanted))) for batch in reader]
-            credits = pa.Table.from_batches(kept, reader.schema).to_pandas().set_index("id")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; set cards.attribution in params.yaml") from None
-    except (pa.ArrowInvalid, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not a CSV file with the columns {', '.join(COLUMNS)} ({reason})") from None
+        kept = [batch.filter(pc.is_in(batch["id"], pa.array(wanted))) for batch in found]
+    except InputError as error:
+        if not table.path.exists():
+            raise
+        reason = str(error).removeprefix(f"{table.name}: ")
+        raise InputError(f"{table.name}: not a CSV file with the columns {', '.join(COLUMNS)} ({reason})") from None
+    types = pa.schema([(name, pa.string()) for name in COLUMNS])
+    credits = pa.Table.from_batches(kept, types).to_pandas().set_index("id")
     if credits.index.has_duplicates:
         twice = credits.index[credits.index.duplicated()][0]
-        raise InputError(f"{path}: the photo {twice!r} has two rows; remove one")
+        raise InputError(f"{table.name}: the photo {twice!r} has two rows; remove one")
     return credits.loc[[photo for photo in wanted if photo in credits.index]]
 
 

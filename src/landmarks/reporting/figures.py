@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from landmarks.common.files import whole
 
+matplotlib.rcParams["text.parse_math"] = False  # two $ in a title or the name of a landmark are text, not a formula
 Picture = NDArray[np.uint8]  # (height, width, 3), BGR
 
 PARTS = {"train": "#b7c4d1", "validation": "#6d8fb3", "test": "#1f4e79"}  # distinguishable in greyscale, too

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -52,11 +53,15 @@ class DvcLock:
         return name in self.outs and self.deps.get(self._name(file), {}).get(name) == self.outs[name]
 
     def _name(self, file: Path) -> str:
-        """The path from the root, by which the lock names ``file``."""
-        try:
-            return file.resolve().relative_to(self.path.parent.resolve()).as_posix()
-        except ValueError:
-            raise LineageError(f"{file}: lies outside the folder of {self.path}; give a file inside it") from None
+        """The path from the root, by which the lock names ``file``. DVC may link a file into its cache: that link is not followed."""
+        root = self.path.parent
+        for place, top in (
+            (Path(os.path.abspath(file)), Path(os.path.abspath(root))),  # noqa: PTH100 - resolve() follows links
+            (file.parent.resolve() / file.name, root.resolve()),  # one of them is reached through a linked folder
+        ):
+            if place.is_relative_to(top):
+                return place.relative_to(top).as_posix()
+        raise LineageError(f"{file}: lies outside the folder of {self.path}; give a file inside it")
 
 
 def read(path: Path) -> DvcLock:

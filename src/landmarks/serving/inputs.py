@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,10 +10,9 @@ from typing import NamedTuple
 
 from landmarks.common.errors import InputError
 from landmarks.common.status import Status, StatusError
-from landmarks.download import fetcher, storage
+from landmarks.download import fetcher
+from landmarks.images import folders
 from landmarks.serving import video
-
-ENDINGS = (*storage.ENDINGS, *video.ENDINGS)
 
 
 class PhotoSource(NamedTuple):
@@ -32,10 +32,10 @@ def is_clip(name: str) -> bool:
     return not is_url(name) and name.lower().endswith(video.ENDINGS)
 
 
-def expand_folders(names: Sequence[str]) -> list[str]:
+def expand_folders(names: Sequence[str], others: Counter[str] | None = None) -> list[str]:
     """The paths and URLs in ``names`` without duplicates; in place of a folder, the photos and clips in it, sorted.
 
-    Hidden files are left out. Raises ``InputError`` if a folder has no photo and no clip.
+    ``others`` gets the other files of the folders, counted by ending. Raises ``InputError`` if a folder has no photo and no clip.
     """
     expanded: list[str] = []
     for name in names:
@@ -43,15 +43,11 @@ def expand_folders(names: Sequence[str]) -> list[str]:
         if is_url(name) or not folder.is_dir():
             expanded.append(name)
             continue
-        inside = sorted(path for path in folder.rglob("*") if _is_input(path.relative_to(folder)) and path.is_file())
-        if not inside:
-            raise InputError(f"{name}: no photos in there ({', '.join(ENDINGS)}); give another folder")
-        expanded += map(str, inside)
+        listing = folders.list_photos(folder, video.ENDINGS)
+        expanded += map(str, listing.paths)
+        if others is not None:
+            others.update(listing.others)
     return list(dict.fromkeys(expanded))
-
-
-def _is_input(path: Path) -> bool:
-    return path.suffix.lower() in ENDINGS and not any(part.startswith(".") for part in path.parts)
 
 
 @contextlib.contextmanager
@@ -67,10 +63,18 @@ def open_sources(names: Sequence[str], settings: fetcher.FetchSettings) -> Itera
 
 
 def _read(name: str, megabytes: float) -> bytes:
+    """The bytes of a file. Its name is taken as it is, whatever it looks like: ``a::b.jpg``, ``10:30.jpg``."""
+    path, most = Path(name), int(megabytes * 1e6)
+    if not path.is_file():  # also a pipe, which might never end
+        raise InputError("no such file")
     try:
-        return storage.read(name, megabytes)
-    except StatusError as error:
-        raise InputError("no such file" if error.status == Status.GONE else str(error)) from None
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}") from None
+    if len(content) > most:
+        raise StatusError(Status.TOO_LARGE)
+    return content
 
 
 def _download(urls: list[str], folder: Path, settings: fetcher.FetchSettings) -> dict[str, PhotoSource]:

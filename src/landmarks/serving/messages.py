@@ -6,14 +6,28 @@ from typing import Annotated, Any
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from landmarks.common.errors import InputError
+from landmarks.serving import uploads
 from landmarks.serving.predictor import Prediction
 
-Base64 = Annotated[bytes, WithJsonSchema({"type": "string", "format": "byte"})]
+
+def _decoded(value: Any) -> Any:
+    """The bytes of a text in base64; another type as it is, which pydantic refuses."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return uploads.decode_base64(value)
+    except InputError as error:
+        raise PydanticCustomError("bytes_invalid_encoding", "{reason}", {"reason": str(error)}) from None
+
+
+Base64 = Annotated[bytes, BeforeValidator(_decoded), WithJsonSchema({"type": "string", "format": "byte"})]
 FORM = "multipart/form-data"
 MAX_PHOTOS = 1024  # in a request, whatever the limits: parsing a body of many tiny entries stops here
 STATUS_CODES = {"json_invalid": 400, "bytes_invalid_encoding": 400, "too_long": 413}  # by pydantic's error; others 422
@@ -22,7 +36,6 @@ STATUS_CODES = {"json_invalid": 400, "bytes_invalid_encoding": 400, "too_long": 
 class Instance(BaseModel):
     """A photo."""
 
-    model_config = ConfigDict(val_json_bytes="base64")
     b64: Base64 = Field(description="The bytes of a JPEG, PNG, WebP or BMP in base64")
 
 

@@ -151,7 +151,7 @@ def load(
     name_of = _read_names(names) if names else {}
     network = classifier.load(model)
     record = ModelRecord(
-        model=str(model), md5=hashes, checked=lock is not None, commit=dvc_lineage.commit(model.resolve().parent),
+        model=str(model), md5=hashes, checked=lock is not None, commit=dvc_lineage.commit(model.parent),
         threshold=threshold, temperature=network.temperature, labels=list(network.labels),
         parameters=knobs.flat(network.recipe),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from starlette.exceptions import HTTPException
 
 from landmarks.common import parallel
-from landmarks.common.status import Status, StatusError
+from landmarks.common.status import OTHER_FORMATS, Status, StatusError
 from landmarks.deep import classifier, occlusion
 from landmarks.serving.batching import Batcher
 from landmarks.serving.limits import RequestLimits
@@ -24,9 +24,11 @@ from landmarks.serving.predictor import Prediction, Predictor
 MAP_SIDE = 8  # places of the occlusion map a side
 PHOTO_ERRORS = {  # by the status that Predictor.preprocess gives: status code, message
     Status.NOT_A_PHOTO: (415, "not a photo: JPEG, PNG, WebP and BMP are read"),
+    **{other: (415, f"{other.upper()}: JPEG, PNG, WebP and BMP are read") for other in OTHER_FORMATS},
     Status.HTML: (415, "not a photo but a page of HTML"),
     Status.TRUNCATED: (422, "truncated: the photo ends before its last line, or is damaged"),
     Status.DOES_NOT_DECODE: (422, "damaged: the photo does not decode"),
+    Status.TOO_SMALL: (422, "too few pixels: at least 8 a side"),
     Status.TOO_LARGE: (413, "too many pixels"),
     Status.TOO_MANY_SCANS: (413, "too many scans: save it again as a plain JPEG"),
 }
