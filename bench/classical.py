@@ -3,7 +3,7 @@
 python bench/classical.py run [PHOTOS]        both recipes, five splits, interleaved; KAZE as the thesis ran it and as we do
 python bench/classical.py components [PHOTOS] naive Bayes on 38 numbers of components: one PCA each, and one for all
 
-PHOTOS: a CSV of file (beside it), landmark_id; a folder with a subfolder a landmark; else the made world, after `make repro`.
+PHOTOS: a CSV of file (beside it), landmark_id; a folder with a subfolder a landmark; else the synthetic demo dataset, after `make repro`.
 """
 
 import time
@@ -33,7 +33,7 @@ from landmarks.common import parallel
 from landmarks.images import decoding
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-Photos = Annotated[Path | None, typer.Argument(help="CSV, folder, or nothing for the made world")]
+Photos = Annotated[Path | None, typer.Argument(help="CSV, folder, or nothing for the synthetic demo dataset")]
 PerClass = Annotated[int, typer.Option(min=25, help="Photos a landmark, the first by id")]
 Seeds = Annotated[int, typer.Option(help="Splits")]
 Side = Annotated[int, typer.Option(help="Ours: pixels to which photos are shrunk")]

@@ -4,7 +4,7 @@ python bench/deep.py run [PHOTOS] --module M    five splits, interleaved: the th
 python bench/deep.py trunk [PHOTOS] --module M  photos a second, decoded and passed through the module, beside the module alone
 python bench/deep.py forms [PHOTOS] --module M  every exported form: megabytes, accuracy lost, milliseconds a photo
 
-PHOTOS: a CSV of file (beside it), landmark_id; a folder with a subfolder a landmark; else the made world, after `make repro`.
+PHOTOS: a CSV of file (beside it), landmark_id; a folder with a subfolder a landmark; else the synthetic demo dataset, after `make repro`.
 M: as cnn.module in params.yaml; data/demo/backbone if not given.
 """
 
@@ -40,7 +40,7 @@ from landmarks.images import decoding
 from landmarks.images.preprocessing import Preprocessing
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-Source = Annotated[Path | None, typer.Argument(help="CSV, folder, or nothing for the made world")]
+Source = Annotated[Path | None, typer.Argument(help="CSV, folder, or nothing for the synthetic demo dataset")]
 PerClass = Annotated[int, typer.Option(min=25, help="Photos a landmark, the first by id")]
 Module = Annotated[str, typer.Option(help="As cnn.module in params.yaml")]
 TEST, VALIDATION = 0.3, 0.14

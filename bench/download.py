@@ -47,7 +47,7 @@ if __name__ == "__main__":
 
 
 def healthy(folder: Path | None, count: int = 40) -> list[bytes]:
-    """JPEGs of 1.2 to 1.9 megapixels, from a folder's photos or the made world's."""
+    """JPEGs of 1.2 to 1.9 megapixels, from a folder's photos or the synthetic demo dataset's."""
     import cv2
     import numpy as np
 
@@ -183,7 +183,9 @@ def client(name: str, peer: str, urls: Path, side: int, threads: int, out: Path)
 
 @app.command()
 def run(
-    photos: Annotated[Path | None, typer.Option(help="Folder of JPEGs to serve, else the made world's")] = None,
+    photos: Annotated[
+        Path | None, typer.Option(help="Folder of JPEGs to serve, else the synthetic demo dataset's")
+    ] = None,
     peer: Annotated[str, typer.Option(help="Python of an environment with img2dataset 1.47")] = "",
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; the median counts")] = 5,
     threads: Annotated[int, typer.Option(min=1, help="Connections")] = 4,

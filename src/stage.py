@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import typer
-import yaml
 
 from landmarks.common import knobs
 from landmarks.common.errors import InputError
+from landmarks.common.files import read_yaml
 from landmarks.common.knobs import Knob
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -39,15 +39,8 @@ Seed = Annotated[int, Knob("Of everything random but the choice of photos", min=
 
 @functools.cache
 def params() -> dict[str, Any]:
-    """All of params.yaml. Raises ``InputError`` if it is missing or is something else."""
-    try:
-        found = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{PARAMS}: no such file; run: git checkout params.yaml") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{PARAMS}: not a YAML file: {' '.join(str(error).split())}") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{PARAMS}: not a mapping of names to values; run: git checkout params.yaml")
+    """All of params.yaml. Raises ``InputError`` if it is missing or is something else, or a value is null."""
+    found = read_yaml(PARAMS)
     if null := next(_nulls(found, ""), None):
         raise InputError(f'{PARAMS}: {null} is null; give it a value (for an empty text, "")')
     return found
@@ -131,7 +124,7 @@ def _require_versions() -> None:
     """Within DVC: raise ``InputError`` if a library has another version than versions.yaml, which DVC records with the result."""
     if "DVC_STAGE" not in os.environ:
         return
-    for name, version in yaml.safe_load(VERSIONS.read_text(encoding="utf-8")).items():
+    for name, version in read_yaml(VERSIONS).items():
         if (installed := metadata.version(name)) != version:
             raise InputError(f"{name} {installed} is installed, versions.yaml has {version}; run: make setup (or lock)")
 

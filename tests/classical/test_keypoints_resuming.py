@@ -1,21 +1,17 @@
 """The keypoints stage describes a photo once, and again only if its bytes, the settings or the code changed."""
 
 import contextlib
-import os
 import re
 import shutil
-import signal
 import sqlite3
 import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from support import ROOT, Script
+from support import Script, kill_when
 
 import keypoints
 from classical.conftest import KAZE, ORB
@@ -90,12 +86,7 @@ def test_a_packed_row_is_the_same_when_unpacked(detector: local_features.Detecto
 def test_a_killed_run_resumes(script: Script, given: list[object], tmp_path: Path) -> None:
     given = [*given, "--detector", "kaze", "--protocol", "joint", "--long-side", 300]
     cache = path_for(tmp_path / "a.arrow")
-    command, alone = [sys.executable, "src/keypoints.py", *map(str, given)], {**os.environ, "LANDMARKS_WORKERS": "1"}
-    with subprocess.Popen(command, cwd=ROOT, env=alone, stderr=subprocess.DEVNULL, start_new_session=True) as run:
-        while recorded(cache) < 3:
-            assert run.poll() is None
-            time.sleep(0.01)
-        os.killpg(run.pid, signal.SIGKILL)
+    kill_when(lambda: recorded(cache) >= 3, "keypoints", *given)
     before = recorded(cache)
     assert 3 <= before < 12
     assert described(script("keypoints", *given)) == (12 - before, 12)

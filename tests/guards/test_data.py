@@ -15,7 +15,7 @@ from landmarks.common import files, parallel
 from landmarks.dataset import schema, splitting, tables
 from landmarks.images import decoding
 
-# In the made world a photo uploaded twice differs in 0 to 42 of 256 bits (42: a mosaic covers a corner of one of the two),
+# In the synthetic demo a photo uploaded twice differs in 0 to 42 of 256 bits (42: a mosaic covers a corner of one of the two),
 # two views of a place in 80 or more. Stricter than split.duplicate_bits, so that it sees what that lets through.
 NEAR = 48
 # The commonest landmark of a part against its rarest: at 1.5 always naming it is right in 0.14 of ten landmarks, not 0.10.
@@ -70,7 +70,7 @@ def test_every_part_shows_every_landmark_about_equally_often(split: pd.DataFrame
 
 
 def test_no_near_duplicate_lies_on_two_sides(split: pd.DataFrame, strangers: list[str]) -> None:
-    """The places that nobody taught are a side of their own."""
+    """Photos of unknown landmarks are a side of their own."""
     sides = pd.concat([split["split"], pd.Series(schema.UNKNOWN, strangers)])
     hashes = np.array(list(parallel.sound(parallel.each(_hash, list(sides.index), "guard"))))
     groups = splitting.near_duplicates(hashes, NEAR)

@@ -9,13 +9,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from gate_runs import OUTPUTS, QUICK, save_portraits, stage
-from support import ROOT, Script, fails_in_one_line, gate_settings
+from support import ROOT, Script, fails_in_one_line, gate_settings, kill_when
 
 from landmarks.common import files
 from landmarks.common.result_cache import ResultCache, path_for
@@ -73,13 +72,8 @@ def test_a_killed_run_resumes(script: Script, photos: Path, tmp_path: Path) -> N
     assert stage(script, tmp_path / "in", whole, *knobs).returncode == 0
     shutil.copy(whole / "photos.csv", again)
     outputs = [again / "anonymous", again / "photos.csv", *(again / name for name in OUTPUTS)]
-    command = [sys.executable, "src/anonymize.py", *map(str, (tmp_path / "in", *outputs, *knobs))]
-    cache, alone = path_for(again / "faces.json"), {**os.environ, "LANDMARKS_WORKERS": "1"}
-    with subprocess.Popen(command, cwd=ROOT, env=alone, stderr=subprocess.DEVNULL, start_new_session=True) as run:
-        while recorded(cache) < 4:
-            assert run.poll() is None
-            time.sleep(0.01)
-        os.killpg(run.pid, signal.SIGKILL)
+    cache = path_for(again / "faces.json")
+    kill_when(lambda: recorded(cache) >= 4, "anonymize", tmp_path / "in", *outputs, *knobs)
     examined = recorded(cache)
     assert 4 <= examined < 12
     before = {path.name: path.stat().st_mtime_ns for path in (again / "anonymous").glob("*.jpg")}

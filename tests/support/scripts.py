@@ -6,9 +6,11 @@ import contextlib
 import importlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -38,6 +40,16 @@ def run_process(name: str, *arguments: object, **environment: str) -> Done:
         check=False,
         timeout=SECONDS,
     )
+
+
+def kill_when(reached: Callable[[], bool], name: str, *arguments: object) -> None:
+    """Run ``src/<name>.py`` with one worker, and kill it with all that it started as soon as ``reached()``."""
+    command, alone = [sys.executable, f"src/{name}.py", *map(str, arguments)], {**os.environ, "LANDMARKS_WORKERS": "1"}
+    with subprocess.Popen(command, cwd=ROOT, env=alone, stderr=subprocess.DEVNULL, start_new_session=True) as run:
+        while not reached():
+            assert run.poll() is None
+            time.sleep(0.01)
+        os.killpg(run.pid, signal.SIGKILL)
 
 
 def run_here(name: str, *arguments: object, **environment: str) -> Done:

@@ -1,4 +1,4 @@
-"""Atomic writes of files and folders, their hashes, and JSON."""
+"""Atomic writes of files and folders, their hashes, JSON and YAML."""
 
 import contextlib
 import hashlib
@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from landmarks.common.errors import InputError
 
@@ -63,6 +65,19 @@ def read_json(path: Path, stage: str) -> Any:
         raise InputError(f"{path}: no such file; run: dvc repro {stage}") from None
     except ValueError as error:
         raise InputError(f"{path}: not as stage {stage} writes it ({error}); run: dvc repro --force {stage}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return a YAML file of the repository. Raises ``InputError`` if it is missing, or is no mapping."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run: git checkout {path}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: not a mapping of names to values; run: git checkout {path}")
+    return values
 
 
 def write_json(path: Path, value: Any) -> None:

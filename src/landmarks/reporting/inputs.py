@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from landmarks.common.errors import InputError
 from landmarks.common.files import read_json
@@ -48,19 +47,6 @@ def numbers(path: Path, columns: Sequence[str], texts: Sequence[str] = ()) -> pd
             raise InputError(f"{path}: row {row + 2}: {wrong_value}; run: dvc repro --force")
         table[column] = values
     return table
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file. Raises ``InputError`` if it is missing, or is no mapping."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run: git checkout {path}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: not a mapping of names to values; run: git checkout {path}")
-    return values
 
 
 def dotted(values: Any, name: str) -> Any:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from landmarks.common.errors import InputError
-from landmarks.common.files import read_json
+from landmarks.common.files import read_json, read_yaml
 from landmarks.dataset import tables
 from landmarks.reporting import html_page, sections, svg_charts
-from landmarks.reporting.inputs import Inputs, dotted, flat, numbers, read_yaml, require
+from landmarks.reporting.inputs import Inputs, dotted, flat, numbers, require
 
 SWEPT = {"train": "train", "validation": "validation", "all_train": "train (all of it)", "test": "test"}
 SCORES = ("top1", "top1_low", "top1_high", "macro_f1")
