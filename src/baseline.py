@@ -41,6 +41,8 @@ def _components(name: str) -> int:
     known = stage.params()["pca"]
     if name not in known:
         raise InputError(f"--pca {name}: params.yaml has pca.{', pca.'.join(known)}")
+    if type(known[name]) is not int or known[name] < 0:
+        raise InputError(f"params.yaml: pca.{name} is {known[name]!r}; give a whole number, 0 for no PCA")
     return int(known[name])
 
 

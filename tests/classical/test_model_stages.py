@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from support import Done, Script, fails_in_one_line
 
+import stage
 from classical.conftest import BAYES, SMALL, write
 from landmarks.classical import features_file, saved_models
 from landmarks.classical.config import Encoding, Kind
@@ -167,6 +168,16 @@ def test_with_few_photos_all_that_can_be_fitted_is(
 def test_more_keypoints_than_a_row_can_have_cannot_be_asked_for(script: Script, described: Path, split: Path) -> None:
     done = script("baseline", described.parent, split, split, split, *BAYES, "--keypoints", 10**8)
     assert (done.returncode, "4096" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("value", ["abc", 1.5, -3, True, [4]])
+def test_a_value_of_pca_that_is_no_whole_number_is_an_error_that_names_it(
+    script: Script, described: Path, split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: object
+) -> None:
+    changed = {**stage.params(), "pca": {"n": value}}
+    monkeypatch.setattr(stage, "params", lambda: changed)
+    done = script("baseline", described.parent, split, tmp_path / "m", tmp_path / "p.csv", *BAYES, "--pca", "n")
+    fails_in_one_line(done, f"params.yaml: pca.n is {value!r}", "whole number")
 
 
 def test_a_split_of_other_photos_is_an_error(script: Script, described: Path, split: Path, tmp_path: Path) -> None:
