@@ -12,17 +12,32 @@ from support import Script, examples, fails_in_one_line
 
 from landmarks.evaluation import open_set
 
-CONFIDENCES = st.lists(st.floats(0, 1).map(lambda value: round(value, 6)), min_size=1, max_size=50)
-
 
 @settings(max_examples=examples(200))
-@given(CONFIDENCES, st.floats(0.01, 1))
-def test_the_threshold_is_the_highest_that_accepts_the_share(known: list[float], accepted: float) -> None:
-    confidence = np.array(known)
+@given(
+    st.lists(st.floats(0.0001, 1), min_size=1, max_size=50, unique_by=lambda value: round(value, 3)),
+    st.integers(1, 100),
+)
+def test_a_new_photo_of_a_known_landmark_reaches_the_threshold_as_often_as_asked(
+    known: list[float], percent: int
+) -> None:
+    values = [round(value, 3) for value in known]
+    reached = 0
+    for place, new in enumerate(values):  # each of n + 1 exchangeable photos may be the new one
+        others = np.array(values[:place] + values[place + 1 :])
+        reached += new >= open_set.threshold(others, percent / 100)
+    assert 100 * reached >= percent * len(values)
+    if percent * len(values) % 100 == 0:
+        assert 100 * reached == percent * len(values)  # no more than that are accepted, where the numbers allow it
+
+
+@pytest.mark.parametrize(("photos", "accepted", "rejected"), [
+    (9, 0.9, 1), (19, 0.95, 1), (99, 0.95, 5), (80, 0.95, 4), (8, 0.9, 0), (10, 0.9, 1), (999, 0.999, 1), (0, 0.9, 0),
+])  # fmt: skip
+def test_the_threshold_is_the_kth_lowest_confidence(photos: int, accepted: float, rejected: int) -> None:
+    confidence = (np.arange(photos) + 1) / 1000
     least = open_set.threshold(confidence, accepted)
-    assert (confidence >= least).mean() >= accepted - 1e-9
-    higher = confidence[confidence >= least + 1e-4]
-    assert len(higher) < len(confidence) or least + 1e-4 > confidence.min()
+    assert least == rejected / 1000
 
 
 @settings(max_examples=examples(200))
