@@ -60,7 +60,10 @@ def main(
     made = pd.DataFrame(scores, columns=["train", "validation", "all_train", "test"])
     made.insert(0, "components", numbers)
     tables.write(table, made)
-    ours, theirs = made.iloc[made["validation"].argmax()], made.iloc[made["test"].argmax()]
+    if (chosen := int(made["validation"].argmax())) in (0, len(made) - 1) and numbers[chosen] > 1:
+        edge = "sweep.start" if not chosen else "sweep.stop"
+        print(f"sweep: {numbers[chosen]} components do best, at the edge of the range: move {edge}", file=sys.stderr)
+    ours, theirs = made.iloc[chosen], made.iloc[made["test"].argmax()]
     write_json(counts, {
         "components": int(ours["components"]), "validation": ours["validation"], "test": ours["test"],
         "thesis_components": int(theirs["components"]), "thesis_test": theirs["test"],

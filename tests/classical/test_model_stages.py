@@ -60,6 +60,17 @@ def test_the_sweep_chooses_by_validation_and_shows_what_choosing_on_the_test_set
     assert told["gained_by_looking"] == round(told["thesis_test"] - told["test"], 4) >= 0
 
 
+@pytest.mark.parametrize(("start", "stop", "edge"), [(1, 9, ""), (4, 9, "sweep.start")])
+def test_the_sweep_warns_where_its_best_number_lies_at_the_edge_of_the_range(
+    script: Script, described: Path, split: Path, tmp_path: Path, start: int, stop: int, edge: str
+) -> None:
+    numbers = ("--start", start, "--stop", stop, "--step", 1, "--folds", 3)
+    done = script("sweep", described, split, tmp_path / "s.csv", tmp_path / "s.json", *numbers)
+    succeed(done)
+    best = json.loads((tmp_path / "s.json").read_text())["components"]
+    assert (f"move {edge}" in done.stderr) == (best == start) if edge else "edge of the range" not in done.stderr
+
+
 def test_the_grid_holds_every_combination_and_names_the_best_by_validation(
     script: Script, described: Path, split: Path, tmp_path: Path
 ) -> None:
