@@ -7,14 +7,14 @@ import stage
 from landmarks.classical import classifiers, features_file, saved_models
 from landmarks.classical.config import EncodingConfig, ModelConfig, PipelineConfig
 from landmarks.common.errors import InputError
-from landmarks.dataset import tables
+from landmarks.dataset import prediction_files, tables
 
 
 def main(
     folder: Annotated[Path, "Folder of the keypoints stage, <features>.arrow"],
     split: Annotated[Path, "CSV of the split stage"],
     file: Annotated[Path, "File to write: a scikit-learn Pipeline, read by classical.saved_models"],
-    predictions: Annotated[Path, "CSV to write: id, actual, predicted, confidence, for every photo"],
+    predictions: Annotated[Path, "Parquet file to write: answer and probabilities of every photo"],
     encoding: EncodingConfig,
     model: ModelConfig,
     seed: stage.Seed,
@@ -31,7 +31,7 @@ def main(
     classifiers.calibrate(fitted, features.values[validation], features.landmarks[validation])
     saved_models.save(file, fitted, features.settings)
     probabilities = classifiers.probabilities(fitted, features.values)
-    tables.write_predictions(predictions, features.ids, features.landmarks, fitted.classes_, probabilities)
+    prediction_files.write(predictions, features.ids, features.landmarks, fitted.classes_, probabilities)
 
 
 def _components(name: str) -> int:

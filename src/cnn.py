@@ -6,7 +6,7 @@ from typing import Annotated
 import numpy as np
 
 import stage
-from landmarks.dataset import schema, tables
+from landmarks.dataset import prediction_files, schema, tables
 from landmarks.deep.config import NetworkConfig, Recipe, TrainingConfig
 
 
@@ -15,7 +15,7 @@ def main(
     split: Annotated[Path, "CSV of the split stage"],
     model: Annotated[Path, "JSON to write: recipe and labels; the weights go beside it, .weights.h5"],
     history: Annotated[Path, "CSV to write: loss and accuracy by epoch"],
-    predictions: Annotated[Path, "CSV to write: id, actual, predicted, confidence, for every photo"],
+    predictions: Annotated[Path, "Parquet file to write: answer and probabilities of every photo"],
     cnn: TrainingConfig,
     network: NetworkConfig,
     seed: stage.Seed,
@@ -31,7 +31,7 @@ def main(
     trained, epochs, probabilities = training.fit(Recipe(cnn, network, seed), photos, train, validation)
     classifier.save(model, trained)
     tables.write(history, epochs)
-    tables.write_predictions(predictions, rows.index, rows["landmark_id"], labels, probabilities)
+    prediction_files.write(predictions, rows.index, rows["landmark_id"], labels, probabilities)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import typer
 
 import stage
 from landmarks.common.files import read_json, whole_folder, write_json
-from landmarks.dataset import tables
+from landmarks.dataset import prediction_files, tables
 from landmarks.evaluation import metrics
 
 COUNTED = ("catalogue", "clean", "download", "split", "sweep", "grid", "retrieve", "reject", "export")
@@ -17,7 +17,7 @@ def main(
     split: Annotated[Path, "CSV of the split stage"],
     audit: Annotated[Path, "JSON of the anonymize stage"],
     counts: Annotated[Path, "Folder with the counts of the other stages, <stage>.json"],
-    predictions: Annotated[Path, "Folder with the predictions of the models, <model>.csv"],
+    predictions: Annotated[Path, "Folder with the predictions of the models, <model>.parquet"],
     results: Annotated[Path, "JSON to write: all figures of all models and stages"],
     confusion: Annotated[Path, "Folder to write, a CSV a model: id, actual, predicted, confidence of the test photos"],
     model: Annotated[list[str], typer.Option(help="Of these; repeat for more [all that params.yaml declares]")] = [],  # noqa: B006 - typer makes a list anew
@@ -25,8 +25,8 @@ def main(
     """Score every model on train, validation and test, with 95 % intervals and McNemar's test; gather the counts of the stages."""
     parts = tables.read(split, ["id", "landmark_id", "split"]).set_index("id")
     tables.require_parts(split, parts["split"])
-    files = stage.declared(predictions, ".csv", stage.models(), model)
-    tested = {name: tables.read_predictions(path, parts["landmark_id"]) for name, path in files.items()}
+    files = stage.declared(predictions, ".parquet", stage.models(), model)
+    tested = {name: prediction_files.read(path, parts["landmark_id"]) for name, path in files.items()}
     models = metrics.compare(tested, parts["split"])
     data = {name: read_json(counts / f"{name}.json", name) for name in COUNTED}
     described = sorted((counts / "keypoints").glob("*.json"))
@@ -36,7 +36,8 @@ def main(
     test = parts.index[parts["split"] == "test"]
     with whole_folder(confusion) as folder:
         for name, table in tested.items():
-            tables.write(folder / f"{name}.csv", table.loc[test].rename_axis("id").reset_index())
+            rows = table.loc[test].rename_axis("id").reset_index()
+            tables.write(folder / f"{name}.csv", rows[list(prediction_files.COLUMNS)])
     write_json(results, {"models": models, "data": data})
 
 

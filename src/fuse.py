@@ -6,7 +6,7 @@ from typing import Annotated
 import stage
 from landmarks.classical import classifiers, features_file, saved_models
 from landmarks.common.errors import InputError
-from landmarks.dataset import tables
+from landmarks.dataset import prediction_files, tables
 
 
 def main(
@@ -15,7 +15,7 @@ def main(
     split: Annotated[Path, "CSV of the split stage"],
     network: Annotated[Path, "JSON of the cnn stage, its weights beside it"],
     model: Annotated[Path, "File of the baseline stage"],
-    predictions: Annotated[Path, "CSV to write: id, actual, predicted, confidence, for every photo"],
+    predictions: Annotated[Path, "Parquet file to write: answer and probabilities of every photo"],
 ) -> None:
     """Give each landmark the mean of the probabilities of two models, each of which is calibrated."""
     from landmarks.deep import classifier, image_cache  # here: --help need not wait for TensorFlow
@@ -30,7 +30,7 @@ def main(
     same = [deep.labels.index(label) for label in classical.classes_]
     of_network = deep.probabilities(pictures)[:, same]
     mean = (of_network + classifiers.probabilities(classical, features.values)) / 2
-    tables.write_predictions(predictions, parts.index, parts["landmark_id"], classical.classes_, mean)
+    prediction_files.write(predictions, parts.index, parts["landmark_id"], classical.classes_, mean)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pandas as pd
 import stage
 from landmarks.common.files import write_json
 from landmarks.common.knobs import Knob
-from landmarks.dataset import tables
+from landmarks.dataset import prediction_files, tables
 from landmarks.evaluation import open_set
 
 
@@ -39,7 +39,7 @@ def main(
     divided = tables.read_split(split)
     parts = divided["split"]
     tables.require_parts(split, parts, ("validation", "test"))
-    answers = tables.read_predictions(predictions, divided["landmark_id"])
+    answers = prediction_files.read(predictions, divided["landmark_id"])
     right = (answers["actual"] == answers["predicted"]).to_numpy()
     confidence = answers["confidence"].to_numpy(float)
     least = open_set.threshold(confidence[(parts == "validation").to_numpy()], reject.accepted)

@@ -33,7 +33,7 @@ def test_two_runs_give_the_same_bits_and_learn(
         train(tmp_path / run, "--epochs", 6, *knobs, start=start)
     for name in MADE:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
-    rows = pd.read_csv(tmp_path / "a" / "predictions.csv")
+    rows = pd.read_parquet(tmp_path / "a" / "predictions.parquet")
     taught = (pd.read_csv(split)["split"] == "train").to_numpy()
     assert (rows["actual"] == rows["predicted"])[taught].mean() > 0.7
     history = pd.read_csv(tmp_path / "a" / "history.csv")
@@ -45,7 +45,7 @@ def test_two_runs_give_the_same_bits_and_learn(
 def test_a_saved_model_predicts_what_the_stage_predicted(train: Train, photos: Path, tmp_path: Path) -> None:
     train(tmp_path, "--epochs", 5, "--head", 32)
     network = classifier.load(tmp_path / "model.json")
-    rows = pd.read_csv(tmp_path / "predictions.csv", dtype={"predicted": str})
+    rows = pd.read_parquet(tmp_path / "predictions.parquet")
     batch = np.stack([network.preprocessing.read(photos / "images" / f"{photo}.jpg") for photo in rows["id"]])
     shares = network.probabilities(batch)
     assert [network.labels[best] for best in shares.argmax(axis=1)] == list(rows["predicted"])
@@ -71,7 +71,9 @@ def test_test_photos_change_nothing_that_is_learnt(train: Train, photos: Path, s
         train(tmp_path / run, "--epochs", 4, "--augment", images=folder)
     for name in ("model.weights.h5", "history.csv"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert (tmp_path / "a" / "predictions.csv").read_bytes() != (tmp_path / "b" / "predictions.csv").read_bytes()
+    assert (tmp_path / "a" / "predictions.parquet").read_bytes() != (
+        tmp_path / "b" / "predictions.parquet"
+    ).read_bytes()
 
 
 @pytest.mark.slow
@@ -112,7 +114,7 @@ def test_where_the_decoded_photos_lie_changes_nothing(train: Train, tmp_path: Pa
     for name, megabytes in (("memory", "1000"), ("disk", "1")):
         knobs = ("--recipe", "thesis", "--epochs", 1, "--augment")
         train(tmp_path / name, *knobs, LANDMARKS_CACHE=megabytes, TMPDIR=str(tmp_path))
-    for made in ("model.weights.h5", "predictions.csv"):
+    for made in ("model.weights.h5", "predictions.parquet"):
         assert (tmp_path / "memory" / made).read_bytes() == (tmp_path / "disk" / made).read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"memory", "disk"}
 
@@ -153,7 +155,7 @@ def test_a_landmark_with_a_single_photo_is_learnt_with_the_others(train: Train, 
     rows = rows[(rows["landmark_id"] != "3") | (rows["id"] == "p3_00")]
     rows.to_csv(tmp_path / "split.csv", index=False)
     train(tmp_path, "--epochs", 40, "--no-restore_best", table=tmp_path / "split.csv")
-    said = pd.read_csv(tmp_path / "predictions.csv", dtype=str).set_index("id")
+    said = pd.read_parquet(tmp_path / "predictions.parquet").set_index("id")
     assert said.loc["p3_00", "predicted"] == "3"
 
 

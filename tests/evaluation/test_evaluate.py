@@ -1,6 +1,7 @@
 """All models are scored on the same held-out photos, with an interval beside each accuracy."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import Script, examples, fails_in_one_line
 
+from landmarks.dataset import prediction_files
 from landmarks.evaluation import calibration, metrics
 
 COUNTED = ("catalogue", "clean", "download", "split", "sweep", "grid", "retrieve", "reject", "export")
+LANDMARKS = ["1", "2", "3"]
 LABELS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=60)
 
 
@@ -22,8 +25,9 @@ def stages(split: Path, tmp_path: Path) -> list[Path]:
     parts = pd.read_csv(split, dtype=str)
     (tmp_path / "predictions").mkdir()
     for name, predicted in {"sure": parts["landmark_id"], "poor": "1"}.items():
-        columns = {"id": parts["id"], "actual": parts["landmark_id"], "predicted": predicted, "confidence": 0.5}
-        pd.DataFrame(columns).to_csv(tmp_path / "predictions" / f"{name}.csv", index=False)
+        shares = np.where(np.array(LANDMARKS) == pd.Series(predicted, parts.index).to_numpy()[:, None], 0.5, 0.25)
+        path = tmp_path / "predictions" / f"{name}.parquet"
+        prediction_files.write(path, parts["id"], parts["landmark_id"], LANDMARKS, shares)
     (tmp_path / "counts").mkdir()
     for name in (*COUNTED, "keypoints/kaze"):
         (tmp_path / "counts" / f"{name}.json").parent.mkdir(exist_ok=True)
@@ -84,19 +88,36 @@ def test_scores_lie_where_they_must(rows: list[tuple[str, str]]) -> None:
     assert set(metrics.by_class(actual, predicted)) == set(actual)
 
 
-def test_predictions_of_other_photos_are_an_error(script: Script, stages: list[Path], tmp_path: Path) -> None:
-    path = tmp_path / "predictions" / "poor.csv"
-    rows = pd.read_csv(path)
-    rows.iloc[1:].to_csv(path, index=False)
+@pytest.mark.parametrize(("change", "parts"), [
+    (lambda rows: rows.iloc[1:], ["not the photos of the split stage"]),
+    (lambda rows: rows.assign(actual="3"), ["'p1_00'", "another landmark"]),
+    (lambda rows: rows.assign(confidence=2.0), ["'p1_00'", "confidence between 0 and 1"]),
+    (lambda rows: rows.assign(confidence="much"), ["'confidence' holds no numbers"]),
+    (lambda rows: rows.assign(**{"p:2": np.nan}), ["'p1_00'", "between 0 and 1"]),
+    (lambda rows: rows.drop(columns="p:1"), ["'p1_00'", "no probability of its landmark"]),
+    (lambda rows: rows.drop(columns="predicted"), ["no column 'predicted'"]),
+])  # fmt: skip
+def test_predictions_of_other_photos_are_an_error(
+    script: Script, stages: list[Path], tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame], parts: list[str]
+) -> None:
+    path = tmp_path / "predictions" / "poor.parquet"
+    change(pd.read_parquet(path)).to_parquet(path, index=False)
     out = [tmp_path / "results.json", tmp_path / "confusion", "--model", "poor"]
-    fails_in_one_line(script("evaluate", *stages, *out), "poor.csv", "not the photos of the split stage")
-    rows.assign(actual="3").to_csv(path, index=False)
-    fails_in_one_line(script("evaluate", *stages, *out), "poor.csv", "'p1_00'", "another landmark")
-    rows.assign(confidence="much").to_csv(path, index=False)
-    fails_in_one_line(script("evaluate", *stages, *out), "poor.csv", "'p1_00'", "confidence between 0 and 1")
-    path.unlink()
-    fails_in_one_line(script("evaluate", *stages, *out), "poor.csv", "no such file")
+    fails_in_one_line(script("evaluate", *stages, *out), "poor.parquet", *parts)
     assert not any(Path(str(path)).exists() for path in out)
+
+
+def test_predictions_that_are_missing_or_no_parquet_file_are_an_error(
+    script: Script, stages: list[Path], tmp_path: Path
+) -> None:
+    path, out = (
+        tmp_path / "predictions" / "poor.parquet",
+        [tmp_path / "results.json", tmp_path / "confusion", "--model", "poor"],
+    )
+    path.write_bytes(path.read_bytes()[:-9])
+    fails_in_one_line(script("evaluate", *stages, *out), "poor.parquet", "not a readable Parquet file")
+    path.unlink()
+    fails_in_one_line(script("evaluate", *stages, *out), "poor.parquet", "no such file")
 
 
 @given(st.floats(0.3, 4), st.integers(0, 9))

@@ -67,7 +67,7 @@ def test_unknown_landmarks_are_rejected_more_often(
     script: Script, split: Path, trained: Path, strangers: Path, tmp_path: Path
 ) -> None:
     out = [tmp_path / name for name in ("threshold.json", "counts.json", "curve.csv", "confidences.csv")]
-    said = trained.with_name("predictions.csv")
+    said = trained.with_name("predictions.parquet")
     known = (strangers / "images", split, strangers / "unknown.csv", trained)
     for _ in range(2):
         done = script("reject", *known, said, *out, "--accepted", 0.9)
@@ -85,6 +85,6 @@ def test_unknown_landmarks_are_rejected_more_often(
     assert (len(rows), counts["unknown"], counts["right"]) == (9 + 12, 12, round(9 * found["right_of_all"]))
     unknown = rows["confidence"][rows["answer"] == "unknown"]
     assert (unknown < found["threshold"]).mean() == pytest.approx(found["unknown_rejected"], abs=1e-4)
-    (tmp_path / "predictions.csv").write_text(said.read_text().replace("p1_00", "p1_99"))
-    done = script("reject", *known, tmp_path / "predictions.csv", *out)
-    fails_in_one_line(done, "predictions.csv", "not the photos of the split stage", "dvc repro")
+    pd.read_parquet(said).replace("p1_00", "p1_99").to_parquet(tmp_path / "predictions.parquet")
+    done = script("reject", *known, tmp_path / "predictions.parquet", *out)
+    fails_in_one_line(done, "predictions.parquet", "not the photos of the split stage", "dvc repro")

@@ -159,13 +159,13 @@ def test_urls_are_downloaded_under_the_rules_of_the_download_stage(host: Host) -
 
 def predicted_by_stage(split: Path, predictions: Path) -> pd.DataFrame:
     """The predictions of the cnn stage for the test photos."""
-    rows = pd.read_csv(split, dtype=str).merge(pd.read_csv(predictions, dtype=str), on="id")
+    rows = pd.read_csv(split, dtype=str).merge(pd.read_parquet(predictions), on="id")
     return rows[rows["split"] == "test"]
 
 
 @pytest.mark.slow
 def test_the_command_predicts_as_the_cnn_stage_did(script: Script, trained: Path, photos: Path, split: Path) -> None:
-    rows = predicted_by_stage(split, trained.with_name("predictions.csv"))
+    rows = predicted_by_stage(split, trained.with_name("predictions.parquet"))
     files = [photos / "images" / f"{photo}.jpg" for photo in rows["id"]]
     done = script("predict", *files, "--model", trained, "--unchecked", "--csv")
     assert done.returncode == 0, done.stderr
@@ -181,7 +181,7 @@ def test_the_model_of_the_pipeline_predicts_as_its_cnn_stage_did() -> None:
     from landmarks.serving import predictor
 
     loaded = predictor.load(ROOT / "models/plain.json", ROOT / "dvc.lock")
-    for row in predicted_by_stage(ROOT / "data/split.csv", ROOT / "plots/predictions/plain.csv").itertuples():
+    for row in predicted_by_stage(ROOT / "data/split.csv", ROOT / "data/predictions/plain.parquet").itertuples():
         content = (ROOT / f"data/anonymous/{row.id}.jpg").read_bytes()
         (prediction,) = loaded.predict([loaded.preprocess(content)], 1)
         assert prediction.top[0].label == row.predicted
