@@ -9,8 +9,6 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import pyarrow as pa
 import pyarrow.csv
@@ -18,6 +16,7 @@ import pyarrow.parquet
 
 from landmarks.common import progress
 from landmarks.common.errors import InputError
+from landmarks.common.file_urls import local_path
 from landmarks.dataset import schema
 
 HEAD = 1 << 16  # bytes in which a format and a header are recognised
@@ -67,15 +66,12 @@ class _Dialect:
 
 @contextlib.contextmanager
 def local(source: str, setting: str = "catalogue.source") -> Iterator[TableFile]:
-    """The file at a path or ``file://`` URL; one at an http(s) URL is fetched first, with a progress bar, and removed afterwards.
+    """The file at a path or ``file:`` URL; one at an http(s) URL is fetched first, with a progress bar, and removed afterwards.
 
     Raises ``InputError`` if the URL does not answer with a file; ``setting`` is the parameter that names the source.
     """
-    scheme = source.partition("://")[0].lower()
-    if scheme == "file":
-        yield TableFile(path=Path(url2pathname(urlsplit(source).path)), name=source, setting=setting)
-    elif scheme not in ("http", "https"):
-        yield TableFile(path=Path(source), name=source, setting=setting)
+    if source.partition("://")[0].lower() not in ("http", "https"):
+        yield TableFile(path=local_path(source), name=source, setting=setting)
     else:
         with tempfile.NamedTemporaryFile() as file:
             _fetch(source, file, setting)
