@@ -70,7 +70,7 @@ def test_the_first_of_two_exif_segments_counts() -> None:
 def test_the_first_exif_segment_that_can_be_read_counts(bodies: list[bytes], orientation: int) -> None:
     content = saved("JPEG")
     tagged = b"".join(b"\xff\xe1" + (len(body) + 8).to_bytes(2, "big") + b"Exif\0\0" + body for body in bodies)
-    assert decoding.header(content[:2] + tagged + content[2:]) == ((128, 96), orientation)
+    assert decoding.header(content[:2] + tagged + content[2:])[:2] == ((128, 96), orientation)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_thumbnail_and_adobe_segment_keep_the_colours(longer: int, transform: in
     ids=lambda content: f"{content[1:4]!r} {len(content)}",
 )
 def test_metadata_does_not_refuse_a_photo(content: bytes) -> None:
-    (width, height), orientation = decoding.header(content)
+    (width, height), orientation, _ = decoding.header(content)
     assert orientation == 1
     assert both_ways(content).shape == (height, width, 3)
 

@@ -1,5 +1,6 @@
 """The segments of a JPEG, read as libjpeg reads them: what Pillow, OpenCV and browsers show is what is found here."""
 
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,18 +17,12 @@ FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive: every decoder re
 OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 TEMPORARY, HUFFMAN, ARITHMETIC, END, SCAN, QUANTISATION, RESTART = 0x01, 0xC4, 0xCC, 0xD9, 0xDA, 0xDB, 0xDD
 APP0, APP1, APP14, APP15, LINES, COMMENT = 0xE0, 0xE1, 0xEE, 0xEF, 0xDC, 0xFE
-DRAWN = (
-    *FRAMES,
-    *OTHER_FRAMES,
-    HUFFMAN,
-    ARITHMETIC,
-    QUANTISATION,
-    RESTART,
-    SCAN,
-)  # a decoder needs them for the pixels
+# what a decoder needs for the pixels
+DRAWN = (*FRAMES, *OTHER_FRAMES, HUFFMAN, ARITHMETIC, QUANTISATION, RESTART, SCAN)
 SKIPPED = (*range(APP0, APP15 + 1), LINES, COMMENT)
 COLOURS = {APP0: (b"JFIF\0", 14), APP14: (b"Adobe", 12)}  # they say how colours are coded, in so many bytes
 MIRROR_OR_TURN = range(2, 9)  # EXIF orientations other than upright
+warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")  # of damaged EXIF: what can be read of it is used
 
 
 @dataclass
