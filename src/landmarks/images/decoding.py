@@ -92,6 +92,8 @@ def _decode_other(content: bytes) -> Picture | None:
             picture: Image.Image = opened
             if opened.has_transparency_data:
                 layer = opened.convert("RGBA")
+                if opened.format == "BMP" and not layer.getchannel("A").getbbox():
+                    layer.putalpha(255)  # programs that know no alpha leave it 0: every viewer shows the picture
                 picture = Image.new("RGB", opened.size, "white")
                 picture.paste(layer, mask=layer)
             return np.asarray(np.asarray(picture.convert("RGB"))[..., ::-1], np.uint8)

@@ -76,8 +76,11 @@ def keep(content: bytes, label: str = "", long_side: int = 0, max_pixels: int = 
 def _check_scans(content: bytes, found: segments.Segments) -> None:
     """Raise ``StatusError`` if a JPEG of clean segments does not decode, or if its last scan ends before its last block.
 
-    libjpeg fills the rest with grey, without an error: then, and only then, other data at the end change the picture.
+    libjpeg fills the rest with grey, without an error: then, and only then, other data at the end change the picture. So
+    it does if scans are missing.
     """
+    if found.frame in segments.FRAMES and not found.has_all_scans:
+        raise StatusError(Status.TRUNCATED)
     if _checksum(content, found) != _checksum(content[:-2] + AFTER_SCAN + content[-2:], found):
         raise StatusError(Status.TRUNCATED)
 

@@ -35,6 +35,17 @@ class Segments:
     frame: int = 0
     scans: int = 0
     orientation: int = 0  # of EXIF, 1 to 8; 0: none read yet
+    components: bytes = b""  # their ids, in the frame
+    lowest_bits: dict[int, list[int | None]] = field(default_factory=dict)  # of the 64 coefficients, by component
+
+    @property
+    def has_all_scans(self) -> bool:
+        """Whether no scan is missing: a progressive JPEG brings the bits of a coefficient in several, the lowest last.
+
+        Coefficients of which no bit came are 0, which is allowed except for all but the mean of each block.
+        """
+        found = [self.lowest_bits.get(component, [None]) for component in self.components]
+        return all(bits[0] == 0 and not any(bits) for bits in found) and set(found[0][1:]) != {None}
 
 
 def take_apart(content: bytes) -> Segments:
@@ -71,7 +82,10 @@ def take_apart(content: bytes) -> Segments:
 
 
 def orientation(exif: bytes) -> int:
-    """Read the EXIF orientation, 1 to 8, of an EXIF segment or chunk: 1 if no valid one is in it, 0 if no tags can be read."""
+    """Read the EXIF orientation, 1 to 8, of an EXIF segment or chunk: 1 if no valid one is in it, 0 if no tags can be read.
+
+    That of XMP does not count: browsers, libjpeg and OpenCV turn by EXIF alone, only Pillow's ``getexif`` looks there too.
+    """
     tags = Image.Exif()
     if not exif.removeprefix(b"Exif\0\0"):
         return 0
@@ -98,13 +112,25 @@ def _note(found: Segments, marker: int, body: memoryview) -> None:
         found.scans += 1
         if found.scans > MAX_SCANS:
             raise StatusError(Status.TOO_MANY_SCANS)
+        _note_scan(found, bytes(body))
     elif marker in FRAMES or marker in OTHER_FRAMES:
         if found.frame or len(body) < 6 or body[5] not in (1, 3, 4) or len(body) != 6 + 3 * body[5]:
             raise StatusError(Status.TRUNCATED)
         found.frame = marker
         found.height, found.width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+        found.components = bytes(body[6::3])
     elif marker == APP1 and bytes(body[:6]) == b"Exif\0\0" and not found.orientation and not found.scans:
         found.orientation = orientation(bytes(body))  # the first EXIF segment that can be read counts
+
+
+def _note_scan(found: Segments, body: bytes) -> None:
+    """Note which coefficients of which components a scan brings, down to which bit."""
+    if not body or len(body) != 2 * body[0] + 4:
+        return  # no decoder reads on
+    first, last, lowest = body[-3], min(body[-2], 63), body[-1] & 15
+    for component in body[1:-3:2]:
+        bits = found.lowest_bits.setdefault(component, [None] * 64)
+        bits[first : last + 1] = [lowest] * (last + 1 - first)
 
 
 def _needed(marker: int, segment: memoryview) -> list[bytes | memoryview]:
