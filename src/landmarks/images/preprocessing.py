@@ -31,9 +31,9 @@ class Preprocessing:
 
     def decode(self, content: bytes) -> Picture:
         """The photo in memory, at the smallest JPEG scale that suffices. Raises ``InputError`` as ``decoding.decode`` does."""
-        (width, height), _ = head = decoding.header(content)
+        (width, height), *_ = head = decoding.header(content)
         least = -(-self.size * max(width, height) // min(width, height)) if self.crop else self.size
-        return self.fit(decoding.decode(content, least, head, exact=False))
+        return self.fit(decoding.decode(head, least, exact=False))
 
     def fit(self, picture: Picture) -> Picture:
         """A decoded picture, uint8 BGR (height, width, 3): its middle square, or all of it squashed as in the thesis."""
