@@ -19,8 +19,9 @@ EXAMPLES = 2  # photos whose faces are found in the before-and-after figure; one
 SURE = 0.6  # score of a face that is certainly one, in the photos of that figure
 ASKEW = (45, 135, 225, 315)  # degrees by which they are turned, until a face is missed
 ERRORS = 5  # photos of each model in the figure of errors
-MATCHES = 60  # drawn of a pair of photos, so that they are seen one by one
+DRAWN = 60  # keypoints with their size, and matches of two photos: more hide one another
 Row = tuple[str, Picture, list[Any], list[Any], str]  # of the faces figure: title, photo, found, missed, second title
+YELLOW = (0, 255, 255)
 SIDE = 256  # pixels of the longer side of a photo in the figures of retrieval and of errors
 
 
@@ -144,24 +145,18 @@ def keypoints_and_matches(
     ``matching.Matches``.
     """
     drawn = [_keypoints(*each) for each in zip(points, pair, strict=True)]
-    rich = cv2.drawKeypoints(pair[0], drawn[0], None, (0, 255, 255), cv2.DRAW_MATCHES_FLAGS_DRAW_RICH_KEYPOINTS)
+    dots = cv2.drawKeypoints(pair[0], drawn[0], None, YELLOW)
+    sizes = cv2.drawKeypoints(dots, drawn[0][:DRAWN], None, YELLOW, cv2.DRAW_MATCHES_FLAGS_DRAW_RICH_KEYPOINTS)
     figure, rows = canvas(9, 10, rows=3)
-    found = f"{len(drawn[0])} {detector.upper()} keypoints"
-    show(
-        rows[0],
-        rich,
-        f"the {found} with the strongest response" if len(drawn[0]) == asked else f"{found}, of {asked} asked for",
-    )
+    count = f"{len(drawn[0])} {detector.upper()} keypoints, {asked} asked for"
+    show(rows[0], sizes, f"{count}; with its size: each of the {min(DRAWN, len(drawn[0]))} strongest")
     for axes, title, pictures, keypoints, matches in (
         (rows[1], "with itself", [pair[0]] * 2, [drawn[0]] * 2, itself),
         (rows[2], "with another photo of the same place", pair, drawn, other),
     ):
-        count, agreeing = len(matches.pairs), matches.inliers.sum()
-        agreed = (
-            f"{count} matches pass the ratio test, {agreeing} of them agree on one homography (blue; others orange)"
-        )
-        part = f"; {MATCHES} are drawn" if count > MATCHES else ""
-        show(axes, _lines(pictures, keypoints, matches), f"{title}: {agreed}{part}")
+        total = len(matches.pairs)
+        agreed = f"{total} matches ({min(total, DRAWN)} drawn), {matches.inliers.sum()} agree on one homography: blue"
+        show(axes, _lines(pictures, keypoints, matches), f"{title}: {agreed}")
     save(path, figure, dpi=75)
 
 
@@ -171,11 +166,11 @@ def _keypoints(points: NDArray[np.float32], picture: Picture) -> list[Any]:
 
 
 def _lines(pictures: list[Picture], keypoints: list[list[Any]], matches: Any) -> Picture:
-    """Both photos side by side, a line for each of ``MATCHES``: orange, and over that blue where it is an inlier."""
+    """Both photos side by side, a line for each of ``DRAWN``: orange, and over that blue where it is an inlier."""
     drawn: Any = None
     flags = cv2.DRAW_MATCHES_FLAGS_NOT_DRAW_SINGLE_POINTS
     chosen = np.zeros(len(matches.pairs), bool)
-    chosen[np.linspace(0, len(chosen) - 1, min(MATCHES, len(chosen))).astype(int)] = True
+    chosen[np.linspace(0, len(chosen) - 1, min(DRAWN, len(chosen))).astype(int)] = True
     for colour, kept in (((0, 140, 255), ~matches.inliers), ((255, 90, 0), matches.inliers)):
         lines = [cv2.DMatch(int(i), int(j), 0.0) for i, j in matches.pairs[chosen & kept]]
         (left, right), (one, other) = pictures, keypoints
