@@ -53,6 +53,16 @@ def test_one_changed_parameter_runs_what_depends_on_it_and_shows_in_the_comparis
 
 
 @pytest.mark.slow
+def test_the_experiments_fit_a_terminal_as_what_differs_between_them(origin: Origin) -> None:
+    table = origin.clone.run("make", "experiments", COLUMNS="120")
+    head, *rows = [line for line in table.splitlines() if line.strip(" ─")]
+    assert "pca.n" in head
+    assert set(re.findall(r"[\w.]+bayes\w*", head)) <= {"accuracy.bayes", "accuracy.bayes_orb"}
+    assert len(rows) == 3  # the tree, its commit, the experiment
+    assert max(map(len, table.splitlines())) <= 120
+
+
+@pytest.mark.slow
 def test_a_model_is_one_entry_of_params_yaml(clone: Clone) -> None:
     """Fitted, evaluated, plotted and reported; and its vocabulary is changed like any parameter."""
     params = clone.folder / "params.yaml"
