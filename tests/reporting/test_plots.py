@@ -108,6 +108,7 @@ def test_the_gallery_repeats_to_the_byte(script: Script, left: Path, tmp_path: P
     gallery_stage.main(left / "data", tmp_path / "b", world, ["orb"])
     names = {"detections.png", "explain.png", "faces.png", "keypoints/orb.png", "retrieval.png"}
     assert set(drawn(tmp_path / "a")) == names
+    assert all(cv2.imread(str(tmp_path / "a" / name)).shape[1] <= 700 for name in names)
     assert drawn(tmp_path / "a") == drawn(tmp_path / "b")
 
 

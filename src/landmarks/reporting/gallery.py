@@ -185,7 +185,7 @@ def retrieval(path: Path, folder: Path, table: pd.DataFrame) -> None:
     ``table`` is that of the retrieve stage, as text: query, photo, same_landmark (true or false), inliers.
     """
     queries = list(table.groupby("query", sort=False))
-    figure, grid = cells(len(queries), max(len(rows) for _, rows in queries) + 1, 1.6, 1.6)
+    figure, grid = cells(len(queries), max(len(rows) for _, rows in queries) + 1, 1.55, 1.6)
     for axes, (query, rows) in zip(grid, queries, strict=True):
         show(axes[0], decoding.read(folder / f"{query}.jpg", SIDE), "query")
         for cell, row in zip(axes[1:], rows.itertuples(), strict=False):
@@ -206,8 +206,8 @@ def occlusions(
     ``labels`` are their landmarks (n,), ``shares`` the probabilities of these in the uncovered photos (n,).
     """
     names = shortened(labels, 12)
-    columns = min(5, len(pictures))
-    figure, grid = cells(-(-len(pictures) // columns), 2 * columns, 1.6, 1.8)
+    columns = min(3, len(pictures))
+    figure, grid = cells(-(-len(pictures) // columns), 2 * columns, 1.55, 1.8)
     places = zip(grid.flat[::2], grid.flat[1::2], strict=True)
     for (photo, covered), picture, fall, label, share in zip(places, pictures, drops, labels, shares, strict=False):
         show(photo, picture[..., ::-1], f"{names[label]}: {share:.2f}")
