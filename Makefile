@@ -4,10 +4,10 @@ PYTHON ?= python3
 BASE ?= main
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup develop repro report serve test test-all fast guard lint seeds plots compare pictures profile backbone lock clean
+.PHONY: help experiments setup develop repro report serve test test-all fast guard lint seeds plots compare pictures profile backbone lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | awk -F'\t' '{printf "make %-11s %s\n", $$1, $$2}'
 
 setup: .venv/run  ## .venv with the pinned packages of the pipeline
 
@@ -67,6 +67,9 @@ plots: setup  ## draw the plots into dvc_plots/index.html
 
 compare: setup  ## what the working tree changes against BASE=main, as a pull request shows it
 	@.ci/compare $(BASE)
+
+experiments:  ## what differs between the experiments so far, parameters and test accuracies, as wide as the terminal
+	@dvc exp show --no-pager --only-changed --drop '.*/|models$$|(calibration_error|gap_to_train|macro_f1|validation_accuracy)\.'
 
 pictures: setup  ## copy the plots that the README shows into docs/
 	dvc repro

@@ -74,7 +74,7 @@ def _draw_keypoints(figure: Path, anonymous: Path, features: features_file.Featu
     best, (one, other) = max(matched, key=lambda each: each[0].inliers.sum())
     pictures = [decoding.read(anonymous / f"{features.ids[i]}.jpg", settings.long_side) for i in (one, other)]
     points = [features.points[one], features.points[other]]
-    gallery.keypoints_and_matches(figure, pictures, points, match(one, one), best, settings.detector)
+    gallery.keypoints_and_matches(figure, pictures, points, match(one, one), best, settings.detector, settings.count)
 
 
 def _draw_retrieval(figure: Path, data: Path) -> None:

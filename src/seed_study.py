@@ -92,8 +92,8 @@ def _finished(wanted: list[Run]) -> dict[Run, dict[str, Any]]:
 
 def _accuracies(row: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """Validation and test accuracy by model."""
-    models = dict.fromkeys(key.split(".")[1] for key in row if key.startswith("models."))
-    return {model: (row[f"models.{model}.validation.top1"], row[f"models.{model}.test.top1"]) for model in models}
+    models = [key.removeprefix("accuracy.") for key in row if key.startswith("accuracy.")]
+    return {model: (row[f"validation_accuracy.{model}"], row[f"accuracy.{model}"]) for model in models}
 
 
 def _dvc(*arguments: str) -> None:

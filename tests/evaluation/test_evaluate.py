@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 from support import Script, examples, fails_in_one_line
 
 from landmarks.dataset import prediction_files
-from landmarks.evaluation import calibration, metrics
+from landmarks.evaluation import calibration, metrics, results
 
 COUNTED = ("catalogue", "clean", "download", "split", "sweep", "grid", "retrieve", "reject", "export")
 LANDMARKS = ["1", "2", "3"]
+OUT = ("results.json", "evaluation.json", "confusion")
 LABELS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=60)
 
 
@@ -37,19 +39,26 @@ def stages(split: Path, tmp_path: Path) -> list[Path]:
 
 
 def test_the_results_hold_all_models_parts_and_counts(script: Script, stages: list[Path], tmp_path: Path) -> None:
-    out = [tmp_path / "results.json", tmp_path / "confusion"]
+    out = [tmp_path / name for name in OUT]
     done = script("evaluate", *stages, *out, "--model", "poor", "--model", "sure")
     assert done.returncode == 0, done.stderr
-    results = json.loads(out[0].read_text())
-    assert list(results["models"]) == ["poor", "sure"]
-    assert results["models"]["poor"]["test"] == {
-        "top1": 0.3333, "top1_low": 0.1206, "top1_high": 0.6458, "macro_precision": 0.1111, "macro_recall": 0.3333, "macro_f1": 0.1667,
-        "calibration_error": 0.1667,
-    }  # fmt: skip
-    assert results["models"]["sure"]["per_class"]["2"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
-    assert results["models"]["sure"]["mcnemar"]["poor"] == results["models"]["poor"]["mcnemar"]["sure"] == 0.03125
-    assert set(results["data"]) == {*COUNTED, "anonymize", "keypoints"}
-    assert results["data"]["keypoints"] == {"kaze": {"rows": 3}}
+    found = results.read(out[1])
+    assert list(found.models) == ["poor", "sure"]
+    assert found.models["poor"].test == results.Score(
+        top1=0.3333, top1_low=0.1206, top1_high=0.6458, macro_precision=0.1111, macro_recall=0.3333, macro_f1=0.1667,
+        calibration_error=0.1667,
+    )  # fmt: skip
+    assert found.models["sure"].per_class["2"] == results.ClassScore(precision=1.0, recall=1.0, f1=1.0)
+    assert found.models["sure"].mcnemar["poor"] == found.models["poor"].mcnemar["sure"] == 0.03125
+    assert set(found.data) == {*COUNTED, "anonymize", "keypoints"}
+    assert found.data["keypoints"] == {"kaze": {"rows": 3}}
+    assert json.loads(out[0].read_text()) == {
+        "accuracy": {"poor": 0.3333, "sure": 1.0},
+        "calibration_error": {"poor": 0.1667, "sure": 0.5},
+        "gap_to_train": {"poor": 0.0, "sure": 0.0},
+        "macro_f1": {"poor": 0.1667, "sure": 1.0},
+        "validation_accuracy": {"poor": 0.3333, "sure": 1.0},
+    }
     tested = pd.read_csv(tmp_path / "confusion" / "poor.csv")
     assert list(tested.columns) == ["id", "actual", "predicted", "confidence"]
     assert len(tested) == 9
@@ -61,16 +70,17 @@ def test_a_split_without_photos_for_a_part_is_an_error_that_names_it(
 ) -> None:
     rows = pd.read_csv(stages[0], dtype=str)
     rows.assign(split=rows["split"].replace(part, "test" if part == "train" else "train")).to_csv(tmp_path / "s.csv")
-    done = script("evaluate", tmp_path / "s.csv", *stages[1:], tmp_path / "r", tmp_path / "c", "--model", "sure")
+    done = script("evaluate", tmp_path / "s.csv", *stages[1:], *(tmp_path / name for name in "rec"), "--model", "sure")
     fails_in_one_line(done, "s.csv", f"no photo is for {part}", "dvc repro --force split")
 
 
 def test_the_interval_is_wilsons() -> None:
     """Brown, Cai and DasGupta (2001): 0 of 10 gives (0, 0.2775); 8 of 10 gives (0.4902, 0.9433)."""
-    ten = pd.Series(["a"] * 10)
-    assert [metrics.score(ten, pd.Series(["b"] * 10))[k] for k in ("top1_low", "top1_high")] == [0.0, 0.2775]
-    eight = metrics.score(ten, pd.Series(["a"] * 8 + ["b"] * 2))
-    assert (eight["top1_low"], eight["top1_high"]) == (0.4902, 0.9433)
+    ten, half = pd.Series(["a"] * 10), pd.Series([0.5] * 10)
+    none = metrics.score(ten, pd.Series(["b"] * 10), half)
+    assert (none.top1_low, none.top1_high) == (0.0, 0.2775)
+    eight = metrics.score(ten, pd.Series(["a"] * 8 + ["b"] * 2), half)
+    assert (eight.top1_low, eight.top1_high) == (0.4902, 0.9433)
 
 
 def test_mcnemar_counts_the_photos_on_which_two_models_differ() -> None:
@@ -82,9 +92,9 @@ def test_mcnemar_counts_the_photos_on_which_two_models_differ() -> None:
 @given(LABELS)
 def test_scores_lie_where_they_must(rows: list[tuple[str, str]]) -> None:
     actual, predicted = (pd.Series(list(column)) for column in zip(*rows, strict=True))
-    score = metrics.score(actual, predicted)
-    assert 0 <= score["top1_low"] <= score["top1"] <= score["top1_high"] <= 1
-    assert all(0 <= value <= 1 for value in score.values())
+    score = metrics.score(actual, predicted, pd.Series(np.linspace(0, 1, len(rows))))
+    assert 0 <= score.top1_low <= score.top1 <= score.top1_high <= 1
+    assert all(0 <= value <= 1 for value in asdict(score).values())
     assert set(metrics.by_class(actual, predicted)) == set(actual)
 
 
@@ -102,7 +112,7 @@ def test_predictions_of_other_photos_are_an_error(
 ) -> None:
     path = tmp_path / "predictions" / "poor.parquet"
     change(pd.read_parquet(path)).to_parquet(path, index=False)
-    out = [tmp_path / "results.json", tmp_path / "confusion", "--model", "poor"]
+    out = [*(tmp_path / name for name in OUT), "--model", "poor"]
     fails_in_one_line(script("evaluate", *stages, *out), "poor.parquet", *parts)
     assert not any(Path(str(path)).exists() for path in out)
 
@@ -110,10 +120,8 @@ def test_predictions_of_other_photos_are_an_error(
 def test_predictions_that_are_missing_or_no_parquet_file_are_an_error(
     script: Script, stages: list[Path], tmp_path: Path
 ) -> None:
-    path, out = (
-        tmp_path / "predictions" / "poor.parquet",
-        [tmp_path / "results.json", tmp_path / "confusion", "--model", "poor"],
-    )
+    path = tmp_path / "predictions" / "poor.parquet"
+    out = [*(tmp_path / name for name in OUT), "--model", "poor"]
     path.write_bytes(path.read_bytes()[:-9])
     fails_in_one_line(script("evaluate", *stages, *out), "poor.parquet", "not a readable Parquet file")
     path.unlink()

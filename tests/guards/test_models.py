@@ -12,11 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from landmarks.common import files
 from landmarks.dataset import prediction_files, tables
-from landmarks.evaluation import calibration, metrics
+from landmarks.evaluation import calibration, metrics, results
 
-RESULTS = files.read_json(Path("metrics/results.json"), "evaluate")["models"]
+RESULTS = results.read(Path("metrics/evaluation.json")).models
 NETWORKS = ("plain", "augmented")
 FLAT = ("bayes_raw", "bayes", "bayes_orb", "tree")  # the thesis' encoding: it learns by heart, and is sure of it
 

@@ -15,7 +15,7 @@ from PIL import Image
 from support import ROOT, recipe
 
 from landmarks.classical import features_file, local_features
-from landmarks.evaluation import metrics
+from landmarks.evaluation import metrics, results
 from landmarks.reporting import html_page, report
 
 HOSTILE = "\"><script>document.title='taken'</script>"
@@ -83,7 +83,7 @@ def make(root: Path, photos: Path, split: Path) -> Path:
     rows = rows.set_index("id")
     for name in DETECTORS:
         _write_keypoints(root / "data" / "keypoints" / f"{name}.arrow", "sift" if name == "upright" else name, rows)
-    _write_results(root, rows)
+    _write_evaluation(root, rows)
     for name in CLASSICAL:
         (root / "models" / f"{name}.skops").write_bytes(bytes(len(name) * 1000))
     for name in NETWORKS:
@@ -114,7 +114,7 @@ def _write_keypoints(path: Path, detector: Any, rows: pd.DataFrame) -> None:
     features_file.write(path, settings, described)
 
 
-def _write_results(root: Path, rows: pd.DataFrame) -> None:
+def _write_evaluation(root: Path, rows: pd.DataFrame) -> None:
     rng = np.random.default_rng(1)
     predictions = {}
     for name in MODELS:
@@ -124,12 +124,12 @@ def _write_results(root: Path, rows: pd.DataFrame) -> None:
         predictions[name] = pd.DataFrame(columns, rows.index)
         tested = predictions[name][rows["split"] == "test"]
         tested.rename_axis("id").reset_index().to_csv(root / "plots" / "confusion" / f"{name}.csv", index=False)
-    data = json.loads((ROOT / "metrics" / "results.json").read_text())["data"]
+    data = results.read(ROOT / "metrics" / "evaluation.json").data
     data["download"]["link_rot"][HOSTILE] = {HOSTILE: 1}
     data["download"]["failed"][HOSTILE] = 1
     data["split"] |= {"photos": 36, "train": 21, "validation": 6, "test": 9, "landmarks": 3}
-    results = {"models": metrics.compare(predictions, rows["split"]), "data": data}
-    (root / "metrics" / "results.json").write_text(json.dumps(results))
+    found = results.Evaluation(models=metrics.compare(predictions, rows["split"]), data=data)
+    found.write(root / "metrics" / "evaluation.json")
 
 
 def write_network(root: Path, name: str) -> None:
@@ -154,12 +154,12 @@ def _write_plots(plots: Path) -> None:
 
 def arguments(root: Path) -> list[Path]:
     """Those of the stage, but for the page."""
-    names = ("data", "plots", "models", "metrics/results.json", "params.yaml", "profiles/thesis.yaml")
+    names = ("data", "plots", "models", "metrics/evaluation.json", "params.yaml", "profiles/thesis.yaml")
     return [root / name for name in (*names, "requirements.lock")]
 
 
 def write(root: Path, page: Path) -> str:
     """The page, written in this process."""
-    data, plots, models, results, params, profile, lock = arguments(root)
-    html_page.write(page, report.gather(data, plots, models, results, params, profile, lock, TITLE))
+    data, plots, models, evaluation, params, profile, lock = arguments(root)
+    html_page.write(page, report.gather(data, plots, models, evaluation, params, profile, lock, TITLE))
     return page.read_text()
