@@ -50,6 +50,7 @@ def test_the_results_hold_all_models_parts_and_counts(script: Script, stages: li
     )  # fmt: skip
     assert found.models["sure"].per_class["2"] == results.ClassScore(precision=1.0, recall=1.0, f1=1.0)
     assert found.models["sure"].mcnemar["poor"] == found.models["poor"].mcnemar["sure"] == 0.03125
+    assert found.models["sure"].probabilities["test"] == results.ProbabilityScores(top3=1, log_loss=0.6931, brier=0.375)
     assert set(found.data) == {*COUNTED, "anonymize", "keypoints"}
     assert found.data["keypoints"] == {"kaze": {"rows": 3}}
     assert json.loads(out[0].read_text()) == {
@@ -85,8 +86,31 @@ def test_the_interval_is_wilsons() -> None:
 
 def test_mcnemar_counts_the_photos_on_which_two_models_differ() -> None:
     first, second = pd.Series([True] * 10 + [False] * 2), pd.Series([True] * 2 + [False] * 8 + [True] * 2)
-    assert metrics.mcnemar(first, second) == metrics.mcnemar(second, first) == 0.1094  # 8 against 2, exact binomial
+    assert (
+        metrics.mcnemar(first, second) == metrics.mcnemar(second, first) == pytest.approx(0.109375)
+    )  # 8 against 2, exact binomial
     assert metrics.mcnemar(first, first) == 1.0
+    assert metrics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+@settings(max_examples=examples(100))
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_never_lowers_a_p_nor_changes_their_order(values: list[float]) -> None:
+    found = metrics.holm(values)
+    assert all(1 >= after >= before for before, after in zip(values, found, strict=True))
+    assert found[int(np.argmin(values))] == min(min(values) * len(values), 1)
+    assert [found[i] for i in np.argsort(values)] == sorted(found)
+
+
+def test_probabilities_are_scored_as_by_hand() -> None:
+    shares = np.array([[0.5, 0.25, 0.15, 0.1], [0.1, 0.2, 0.3, 0.4], [0, 0, 0, 1]])
+    found = metrics.probability_scores([0, 0, 2], shares)
+    assert found.top3 == round(
+        1 / 3, 4
+    )  # the second's is the fourth of four; of the third's equal ones the first columns count
+    assert found.log_loss == round(-float(np.log([0.5, 0.1, metrics.LOWEST]).mean()), 4)
+    brier = (0.5**2 + 0.25**2 + 0.15**2 + 0.1**2 + 0.9**2 + 0.2**2 + 0.3**2 + 0.4**2 + 2) / 3
+    assert found.brier == round(brier, 4)
 
 
 @given(LABELS)

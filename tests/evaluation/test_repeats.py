@@ -5,10 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
-from support import examples
 
 from landmarks.evaluation import seed_study
 from landmarks.reporting import plots
@@ -44,21 +41,11 @@ def test_overlapping_splits_widen_the_t_test_by_the_ratio_of_test_to_training_ph
     assert seed_study.corrected([0.0, 0.0], 1).p == 1
 
 
-@settings(max_examples=examples(100))
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_never_lowers_a_p_nor_changes_their_order(values: list[float]) -> None:
-    found = seed_study.holm(values)
-    assert all(1 >= after >= before for before, after in zip(values, found, strict=True))
-    assert found[int(np.argmin(values))] == min(min(values) * len(values), 1)
-    assert [found[i] for i in np.argsort(values)] == sorted(found)
-
-
 def test_models_are_compared_with_the_best_one_by_seed() -> None:
     found = seed_study.paired(ROWS, 10, ratio=0.5)
     assert list(found.index) == ["tree", "bayes"]
     assert found.index.name == "against plain"
     assert found["difference"].tolist() == pytest.approx([-0.7, -0.7])
-    assert seed_study.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
 
 def test_the_picture_repeats_to_the_byte_and_needs_no_second_run(tmp_path: Path) -> None:

@@ -121,8 +121,9 @@ def _write_evaluation(root: Path, rows: pd.DataFrame) -> None:
         guess = rng.permutation(rows["landmark_id"].to_numpy())
         predicted = np.where(rng.random(len(rows)) < 0.6, rows["landmark_id"], guess)
         columns = {"actual": rows["landmark_id"], "predicted": predicted, "confidence": 0.5}
-        predictions[name] = pd.DataFrame(columns, rows.index)
-        tested = predictions[name][rows["split"] == "test"]
+        shares = {f"p:{label}": np.where(predicted == label, 0.5, 0.1) for label in sorted(set(rows["landmark_id"]))}
+        predictions[name] = pd.DataFrame({**columns, **shares}, rows.index)
+        tested = pd.DataFrame(columns, rows.index)[rows["split"] == "test"]
         tested.rename_axis("id").reset_index().to_csv(root / "plots" / "confusion" / f"{name}.csv", index=False)
     data = results.read(ROOT / "metrics" / "evaluation.json").data
     data["download"]["link_rot"][HOSTILE] = {HOSTILE: 1}

@@ -38,8 +38,9 @@ def left(photos: Path, split: Path, tmp_path_factory: pytest.TempPathFactory) ->
     predictions = {}
     for name, predicted in {"always-right": rows["landmark_id"], "one": "1"}.items():
         columns = {"actual": rows["landmark_id"], "predicted": predicted, "confidence": np.linspace(0.3, 1, len(rows))}
-        predictions[name] = pd.DataFrame(columns, rows.index)
-        tested = predictions[name][rows["split"] == "test"].reset_index()
+        shares = {f"p:{label}": 0.25 for label in sorted(set(rows["landmark_id"]))}
+        predictions[name] = pd.DataFrame({**columns, **shares}, rows.index)
+        tested = pd.DataFrame(columns, rows.index)[rows["split"] == "test"].reset_index()
         tested.to_csv(root / "plots" / "confusion" / f"{name}.csv", index=False)
     scored = metrics.compare(predictions, rows["split"])
     results.Evaluation(
@@ -144,7 +145,7 @@ def test_the_sheet_of_faces_is_drawn_for_any_folder(script: Script, left: Path, 
 def test_two_dollars_in_a_title_are_text_and_no_formula(tmp_path: Path) -> None:
     """Of a formula, the dollars would not be drawn; of one that is none, drawing would fail."""
     score = results.Score(0.5, 0.4, 0.6, 0.5, 0.5, 0.5, 0.1)
-    models = {"$m$": results.ModelScores(score, score, score, {"1": results.ClassScore(1, 1, 1)}, {})}
+    models = {"$m$": results.ModelScores(score, score, score, {"1": results.ClassScore(1, 1, 1)}, {}, {})}
     for name, title in (("formula", "$a$"), ("plain", "a"), ("broken", "$(id) ^_{$ ñ")):
         plots.accuracies(tmp_path / f"{name}.png", models, PHOTOS, title)
     formula, plain = (decoding.read(tmp_path / f"{name}.png") for name in ("formula", "plain"))
@@ -204,7 +205,7 @@ def test_the_intervals_are_drawn_over_every_bar(tmp_path: Path) -> None:
     inside = []
     for low in (0.9, 0.1):
         score = results.Score(0.9, low, 0.9, 0.9, 0.9, 0.9, 0.1)
-        models = {"a": results.ModelScores(score, score, score, {"1": results.ClassScore(1, 1, 1)}, {})}
+        models = {"a": results.ModelScores(score, score, score, {"1": results.ClassScore(1, 1, 1)}, {}, {})}
         plots.accuracies(tmp_path / "a.png", models, PHOTOS, "a")
         inside.append(int((decoding.read(tmp_path / "a.png").max(axis=2) < 70).sum()))
     assert inside[1] - inside[0] > 3 * 200

@@ -17,7 +17,7 @@ from report_inputs import DETECTORS, HOSTILE, NETWORKS, PLOTS, TITLE, Read, argu
 from support import ROOT, Script
 
 from landmarks.common.errors import InputError
-from landmarks.evaluation.results import ModelScores, Score
+from landmarks.evaluation.results import ModelScores, ProbabilityScores, Score
 from landmarks.reporting import html_page, report, svg_charts
 
 EPOCHS = "epoch,phase,loss,accuracy,validation_loss,validation_accuracy"
@@ -98,7 +98,8 @@ def test_the_numbers_are_those_of_the_evaluation(page: Path, left: Path) -> None
         test = model["test"]
         top = [f"{model[part]['top1']:.3f}" for part in ("train", "validation", "test")]
         macro = [f"{test[score]:.3f}" for score in ("macro_precision", "macro_recall", "macro_f1", "calibration_error")]
-        assert shown[name] == [*top, f"{test['top1_low']:.3f} – {test['top1_high']:.3f}", *macro]
+        told = [f"{model['probabilities']['test'][score]:.3f}" for score in ("top3", "log_loss", "brier")]
+        assert shown[name] == [*top, f"{test['top1_low']:.3f} – {test['top1_high']:.3f}", *macro, *told]
     table = pd.read_csv(left / "plots" / "confusion" / "bayes.csv", dtype=str)
     matrix = np.array([[int(cell) for cell in row[1:]] for row in rows["confusion-bayes"][1:]])
     assert matrix.sum() == len(table)
@@ -115,8 +116,12 @@ def test_the_numbers_are_those_of_the_evaluation(page: Path, left: Path) -> None
 def test_the_best_model_is_chosen_by_validation() -> None:
     tops = {"a": 0.5, "b": 0.7, "c": 0.7, "d": 0.9}
     scores = {name: Score(top, 0, 1, top, top, top, 0) for name, top in tops.items()}
-    models = {name: ModelScores(score, score, score, {}, {}) for name, score in scores.items()}
-    assert report.best(models, ["a", "b", "c"]) == "b"
+    losses = {"a": 0.1, "b": 0.8, "c": 0.7, "d": 0.9}
+    models = {
+        name: ModelScores(score, score, score, {}, {}, {"validation": ProbabilityScores(1, losses[name], 0)})
+        for name, score in scores.items()
+    }
+    assert report.best(models, ["a", "b", "c"]) == "c"  # as good as b, and of a lower log-loss
     assert report.best(models, []) is None
 
 

@@ -55,6 +55,12 @@ def read(path: Path, landmarks: pd.Series) -> pd.DataFrame:
     return table
 
 
+def probabilities(table: pd.DataFrame) -> tuple[list[str], NDArray[np.float64]]:
+    """The landmarks of what ``read`` gave, and the probability of each, (n, landmarks)."""
+    columns = [name for name in table.columns if name.startswith(PROBABILITY)]
+    return [name.removeprefix(PROBABILITY) for name in columns], table[columns].to_numpy(float)
+
+
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         table = parquet.read_table(path)

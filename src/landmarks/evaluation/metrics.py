@@ -1,15 +1,20 @@
 """How good a model is, and how sure we are of it."""
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import precision_recall_fscore_support
 
-from landmarks.dataset import schema
+from landmarks.dataset import prediction_files, schema
 from landmarks.evaluation import calibration
-from landmarks.evaluation.results import DIGITS, ClassScore, ModelScores, Score
+from landmarks.evaluation.results import DIGITS, ClassScore, ModelScores, ProbabilityScores, Score
+
+LOWEST = 1e-15  # a probability of 0 would make the mean log-loss infinite
 
 
 def score(actual: pd.Series, predicted: pd.Series, confidence: pd.Series) -> Score:
@@ -32,28 +37,60 @@ def by_class(actual: pd.Series, predicted: pd.Series) -> dict[str, ClassScore]:
 def mcnemar(right: pd.Series, other_right: pd.Series) -> float:
     """Two-sided p of McNemar's exact test that two models err equally often on the same photos (McNemar, 1947).
 
-    Four significant digits; not corrected for the number of pairs compared.
+    Not corrected for the number of pairs compared.
     """
     won, lost = int((right & ~other_right).sum()), int((~right & other_right).sum())
-    return float(f"{stats.binomtest(won, won + lost).pvalue:.{DIGITS}g}") if won + lost else 1.0
+    return float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """The p ``values`` of n comparisons made together, corrected for their number (Holm, 1979), in their order."""
+    order = np.argsort(values)
+    scaled = np.asarray(values, float)[order] * np.arange(len(order), 0, -1)
+    result = np.empty(len(order))
+    result[order] = np.minimum(np.maximum.accumulate(scaled), 1)
+    return result.tolist()
+
+
+def probability_scores(actual: Sequence[int], probabilities: NDArray[np.floating[Any]]) -> ProbabilityScores:
+    """What ``ProbabilityScores`` has of probabilities (n, landmarks) and the columns ``actual`` (n,) of the right landmarks.
+
+    Of equal probabilities the first column counts as the higher; the log-loss takes none for lower than ``LOWEST``.
+    """
+    rows, columns = np.arange(len(actual)), np.asarray(actual)
+    highest = np.argsort(-probabilities, axis=1, kind="stable")[:, :3]
+    truth = np.zeros(probabilities.shape)
+    truth[rows, columns] = 1
+    values = (
+        (highest == columns[:, None]).any(axis=1).mean(),
+        -np.log(np.maximum(probabilities[rows, columns], LOWEST)).mean(),
+        ((probabilities - truth) ** 2).sum(axis=1).mean(),
+    )
+    return ProbabilityScores(*map(_round, values))
 
 
 def compare(predictions: dict[str, pd.DataFrame], split: pd.Series) -> dict[str, ModelScores]:
-    """Every model on every part, by name.
-
-    All tables are indexed by id; ``predictions`` have the columns actual, predicted and confidence.
-    """
+    """Every model on every part, by name; ``predictions`` as ``prediction_files.read`` gives them, indexed by id as ``split``."""
     test = split.index[split == "test"]
     right = {name: table.loc[test, "actual"] == table.loc[test, "predicted"] for name, table in predictions.items()}
+    pairs = list(itertools.combinations(predictions, 2))
+    corrected = holm([mcnemar(right[one], right[other]) for one, other in pairs])
+    p = {frozenset(pair): float(f"{value:.{DIGITS}g}") for pair, value in zip(pairs, corrected, strict=True)}
     found = {}
     for name, table in predictions.items():
         parts = {part: table.loc[split.index[split == part]] for part in schema.PARTS}
         found[name] = ModelScores(
             **{part: score(rows["actual"], rows["predicted"], rows["confidence"]) for part, rows in parts.items()},
             per_class=by_class(parts["test"]["actual"], parts["test"]["predicted"]),
-            mcnemar={other: mcnemar(right[name], right[other]) for other in predictions if other != name},
+            mcnemar={other: p[frozenset((name, other))] for other in predictions if other != name},
+            probabilities={part: _of_rows(rows) for part, rows in parts.items()},
         )
     return found
+
+
+def _of_rows(rows: pd.DataFrame) -> ProbabilityScores:
+    labels, probabilities = prediction_files.probabilities(rows)
+    return probability_scores([labels.index(label) for label in rows["actual"]], probabilities)
 
 
 def _round(value: float | np.floating[Any]) -> float:

@@ -35,14 +35,27 @@ class ClassScore:
 
 
 @dataclass(frozen=True)
+class ProbabilityScores:
+    """What the probabilities of all landmarks are worth: top-3 accuracy, log-loss (nats, from 0) and Brier score (0 to 2)."""
+
+    top3: float
+    log_loss: float
+    brier: float
+
+
+@dataclass(frozen=True)
 class ModelScores:
-    """A model on each part; by landmark, and p of McNemar's test against each other model, on the test part."""
+    """A model on each part; by landmark, and p of McNemar's test against each other model, on the test part.
+
+    The p values are corrected for the number of pairs (Holm, 1979). ``probabilities`` is by part.
+    """
 
     train: Score
     validation: Score
     test: Score
     per_class: dict[str, ClassScore]
     mcnemar: dict[str, float]
+    probabilities: dict[str, ProbabilityScores]
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,7 @@ def _model(stored: Mapping[str, Any]) -> ModelScores:
         test=_scores(Score, stored["test"]),
         per_class={name: _scores(ClassScore, row) for name, row in stored["per_class"].items()},
         mcnemar=dict(stored["mcnemar"]),
+        probabilities={part: _scores(ProbabilityScores, row) for part, row in stored["probabilities"].items()},
     )
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from landmarks.evaluation import metrics
+
 COLUMNS = ("model", "seed", "components", "validation", "test")  # the last two: top-1 accuracy
 
 
@@ -41,7 +43,7 @@ def paired(rows: pd.DataFrame, components: int, ratio: float) -> pd.DataFrame:
     others = [model for model in dict.fromkeys(rows["model"]) if model != best]
     found = [corrected(list(table[model] - table[best]), ratio) for model in others]
     result = pd.DataFrame(found, index=pd.Index(others, name=f"against {best}")).rename(columns={"mean": "difference"})
-    return result.assign(p_holm=holm([difference.p for difference in found]))
+    return result.assign(p_holm=metrics.holm([difference.p for difference in found]))
 
 
 def corrected(differences: Sequence[float], ratio: float) -> Difference:
@@ -59,12 +61,3 @@ def corrected(differences: Sequence[float], ratio: float) -> Difference:
         return Difference(mean, 0.0, 0.0 if mean else 1.0)
     student = stats.t(len(values) - 1)
     return Difference(mean, float(student.ppf(0.975)) * error, float(2 * student.sf(abs(mean) / error)))
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """The p ``values`` of n comparisons made together, corrected for their number (Holm, 1979), in their order."""
-    order = np.argsort(values)
-    scaled = np.asarray(values, float)[order] * np.arange(len(order), 0, -1)
-    result = np.empty(len(order))
-    result[order] = np.minimum(np.maximum.accumulate(scaled), 1)
-    return result.tolist()

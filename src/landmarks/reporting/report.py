@@ -53,9 +53,13 @@ def gather(
 
 
 def best(models: dict[str, ModelScores], among: Iterable[str]) -> str | None:
-    """The model with the highest validation accuracy, the first among equals: test photos are not used to choose."""
+    """The model with the highest validation accuracy, of equals the one of the lowest log-loss there: no test photo chooses."""
     known = [name for name in models if name in set(among)]
-    return max(known, key=lambda name: models[name].validation.top1, default=None)
+
+    def rank(name: str) -> tuple[float, float]:
+        return models[name].validation.top1, -models[name].probabilities["validation"].log_loss
+
+    return max(known, key=rank, default=None)
 
 
 def comparison(
