@@ -21,7 +21,7 @@ def main(
     results: Annotated[Path, "JSON to write: all figures of all models and stages"],
     confusion: Annotated[Path, "Folder to write, a CSV a model: id, actual, predicted, confidence of the test photos"],
     model: Annotated[list[str], typer.Option(help="Of these; repeat for more [all that params.yaml declares]")] = [],  # noqa: B006 - typer makes a list anew
-) -> None:
+) -> str:
     """Score every model on train, validation and test, with 95 % intervals and McNemar's test; gather the counts of the stages."""
     parts = tables.read(split, ["id", "landmark_id", "split"]).set_index("id")
     tables.require_parts(split, parts["split"])
@@ -38,6 +38,7 @@ def main(
         for name, table in tested.items():
             tables.write(folder / f"{name}.csv", table.loc[test].rename_axis("id").reset_index())
     write_json(results, {"models": models, "data": data})
+    return f"{len(models)} models scored on {len(test)} test photos"
 
 
 if __name__ == "__main__":

@@ -106,3 +106,12 @@ def read_predictions(path: Path, landmarks: pd.Series) -> pd.DataFrame:
     if not (sound := confidence.between(0, 1)).all():
         raise InputError(f"{path}: the photo {sound.idxmin()!r} has no confidence between 0 and 1; run: dvc repro")
     return table.assign(confidence=confidence)
+
+
+def accuracies(right: NDArray[np.bool_], parts: "pd.Series[str]") -> str:
+    """The accuracy on validation and training photos, in words; ``right`` (n,) and the ``parts`` they are for, in one order.
+
+    That on test photos is not for one who still chooses: ``evaluate`` has it.
+    """
+    shares = (f"{right[(parts == part).to_numpy()].mean():.3f} on {part}" for part in ("validation", "train"))
+    return f"top-1 {', '.join(shares)}"
