@@ -16,12 +16,12 @@ def test_a_stage_that_loads_tensorflow_prints_its_own_lines_alone(process: Scrip
 def test_what_was_said_before_an_error_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
     from landmarks.deep import runtime
 
-    with runtime._silent():
+    with runtime.silent():
         os.write(2, b"on every start\n")
     os.write(2, b"restored\n")
 
     def fail() -> None:
-        with runtime._silent():
+        with runtime.silent():
             os.write(2, b"the reason\n")
             raise ImportError("no library")
 

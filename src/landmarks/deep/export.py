@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from landmarks.deep import backbones
 from landmarks.deep.classifier import Classifier, scaled
-from landmarks.deep.runtime import tf
+from landmarks.deep.runtime import silent, tf
 from landmarks.images import decoding
 
 Pictures = NDArray[np.uint8]
@@ -135,7 +135,9 @@ def lite(network: Classifier, examples: Pictures) -> Iterator[tuple[Lite, bytes]
             converter.target_spec.supported_types = [tf.float16] if form == "float16" else []
             if form == "int8":
                 converter.representative_dataset = lambda: ([scaled(picture[None])] for picture in examples)
-            yield form, bytes(converter.convert())
+            with silent():
+                content = bytes(converter.convert())
+            yield form, content
 
 
 def serve(folder: Path) -> dict[str, Run]:
@@ -154,10 +156,10 @@ def serve(folder: Path) -> dict[str, Run]:
 
 def interpret(content: bytes) -> Run:
     """The same of a LiteRT file, on one thread; the files are not looked at."""
-    with warnings.catch_warnings():
+    with silent(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated")  # its successor is another package
         interpreter = tf.lite.Interpreter(model_content=content, num_threads=1)
-    interpreter.allocate_tensors()
+        interpreter.allocate_tensors()
     (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def of_pictures(shown: Pictures, files: list[bytes]) -> Probabilities:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Keep what C++ writes to file descriptor 2 meanwhile to itself; after an error it is shown."""
+def silent() -> Iterator[None]:
+    """Hide what C++ writes to stderr (file descriptor 2) meanwhile; after an error it is shown."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as said:
@@ -26,10 +26,10 @@ def _silent() -> Iterator[None]:
             os.close(stderr)
 
 
-with _silent(), warnings.catch_warnings():
+with silent(), warnings.catch_warnings():
     warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # tensorflow-hub imports it; the lock pins it
     import tensorflow as tf
     import tensorflow_hub as hub
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-__all__ = ["convert_variables_to_constants_v2", "hub", "tf"]
+__all__ = ["convert_variables_to_constants_v2", "hub", "silent", "tf"]
