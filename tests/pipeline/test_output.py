@@ -4,7 +4,7 @@ import re
 
 import pytest
 import yaml
-from support import Clone
+from support import ROOT, Clone
 
 from pipeline.conftest import printed_by
 
@@ -37,3 +37,27 @@ def test_a_run_that_fails_says_why_and_ends_with_an_error(clone: Clone) -> None:
     params.write_text("seed: 0")
     with pytest.raises(AssertionError, match="ERROR"):
         clone.run(".ci/repro")
+
+
+def test_stages_run_at_once_if_neither_needs_what_the_other_makes() -> None:
+    order = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
+    script = (ROOT / ".ci" / "repro").read_text()
+    pairs = re.findall(r"^  beside (.+)\n  part (.+)\n  together$", script, re.MULTILINE)
+    assert len(pairs) == script.count("  beside ") == 2
+    for pair in pairs:
+        one, other = (names.split() for names in pair)
+        assert all(names == [name for name in order if name in names] for names in (one, other))  # causes come first
+        for makes, needs in ((one, other), (other, one)):
+            made, wanted = paths(makes, "outs"), paths(needs, "deps") | paths(needs, "outs")
+            assert not [
+                (out, path)
+                for out in made
+                for path in wanted
+                if f"{out}/".startswith(f"{path}/") or f"{path}/".startswith(f"{out}/")
+            ]
+
+
+def paths(names: list[str], kind: str) -> set[str]:
+    """The deps or outs of all stages of these names, in the committed lock."""
+    stages = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+    return {entry["path"] for name, stage in stages.items() if name.split("@")[0] in names for entry in stage[kind]}
