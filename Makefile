@@ -27,12 +27,11 @@ develop: .venv/dev  ## the same with those of the server, the tests and the lint
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $(LOCK)
 	@touch $@
 
-repro: setup  ## run what is out of date of the pipeline
-	dvc repro
+repro: setup  ## run what is out of date of the pipeline, then show the models side by side
+	@.ci/repro
 
 report: setup  ## write the report, running what is out of date before it: plots/report.html
-	dvc repro report
-	@echo "Open $(CURDIR)/plots/report.html"
+	@.ci/repro report
 
 serve: .venv/serve  ## answer over HTTP and on a page, http://127.0.0.1:8080; options: python src/serve.py --help
 	python src/serve.py

@@ -36,7 +36,7 @@ def main(
     quarantine: Annotated[Path | None, "CSV to write: photos that did not pass, and why [OUT/quarantine.csv]"] = None,
     *,
     anonymize: AnonymizeConfig,
-) -> None:
+) -> str | None:
     """Examine every photo, obscure its faces and examine it again; a photo in which a face is still found goes to quarantine.
 
     Photos are written upright and without metadata. Later stages see these, never the originals. A photo that was examined
@@ -76,11 +76,12 @@ def main(
     write_json(audit, {**identity, **counts, "photos": passed})
     cache.delete()  # the audit file holds all its records
     if listing:
-        print(f"anonymize: {examined} of {len(originals)} photos examined, the results of the others are known")
-    else:
-        _print_counts({"photos": len(originals), "passed": len(passed), **counts}, anonymous, audit)
-        if others:
-            print(f"anonymize: {folders.summary(others)}", file=sys.stderr)
+        known, faces = stage.there(len(originals) - examined), f"{counts['faces']} faces obscured"
+        return f"{examined} of {len(originals)} photos examined{known}; {faces}, {len(refused)} photos in quarantine"
+    _print_counts({"photos": len(originals), "passed": len(passed), **counts}, anonymous, audit)
+    if others:
+        print(f"anonymize: {folders.summary(others)}", file=sys.stderr)
+    return None
 
 
 def _listed(images: Path, listing: Path) -> dict[str, Path]:

@@ -18,7 +18,7 @@ def main(
     encoding: EncodingConfig,
     model: ModelConfig,
     seed: stage.Seed,
-) -> None:
+) -> str:
     """Fit a keypoint model on the training photos, calibrate it on those for validation and predict all."""
     features = features_file.read(folder / f"{model.features}.arrow")
     parts = tables.read_split(split, features.ids, features.landmarks)["split"]
@@ -32,6 +32,7 @@ def main(
     saved_models.save(file, fitted, features.settings)
     probabilities = classifiers.probabilities(fitted, features.values)
     prediction_files.write(predictions, features.ids, features.landmarks, fitted.classes_, probabilities)
+    return prediction_files.accuracies(fitted.classes_[probabilities.argmax(axis=1)] == features.landmarks, parts)
 
 
 def _components(name: str) -> int:

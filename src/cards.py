@@ -44,7 +44,7 @@ def main(
     dataset_card: Annotated[Path, typer.Argument(help="Markdown to write")],
     cards: CardsConfig,
     report: stage.TitleConfig,
-) -> None:
+) -> str:
     """Write the model card and the dataset card, every number from the evaluation; and a table of who took which photo.
 
     Photos of Google Landmarks are under Creative Commons licences that ask for author and licence to be named: give its
@@ -73,6 +73,7 @@ def main(
     for card in (model_card, dataset_card):
         with whole(card) as partial:
             partial.write_text(card_files.render(card.name, values))
+    return f"{model_card}, {dataset_card}"
 
 
 def _credits(source: str, urls: "pd.Series[str]") -> pd.DataFrame:

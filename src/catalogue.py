@@ -33,7 +33,7 @@ def main(
     table: Annotated[Path, "CSV to write"],
     counts: Annotated[Path, "JSON to write: how many rows"],
     catalogue: CatalogueConfig,
-) -> None:
+) -> str:
     """Check a catalogue (columns there, ids unique and fit to name a file) and keep its three columns.
 
     CSV (comma, semicolon or TAB; UTF-8 or UTF-16; as it is, .gz or .zip) and Parquet are read.
@@ -52,6 +52,7 @@ def main(
         else:
             count = catalogues.write(table, found)
     write_json(counts, {"rows": count})
+    return f"{count:,} photos listed"
 
 
 def _checked(source: str, stack: ExitStack) -> Iterator[pa.RecordBatch]:

@@ -19,7 +19,7 @@ def main(
     cnn: TrainingConfig,
     network: NetworkConfig,
     seed: stage.Seed,
-) -> None:
+) -> str:
     """Train a head on a pre-trained backbone, select its epoch on the validation photos and predict all photos."""
     from landmarks.deep import classifier, training  # here: --help and typos need not wait for TensorFlow
 
@@ -32,6 +32,7 @@ def main(
     classifier.save(model, trained)
     tables.write(history, epochs)
     prediction_files.write(predictions, rows.index, rows["landmark_id"], labels, probabilities)
+    return prediction_files.accuracies(probabilities.argmax(axis=1) == class_ids, rows["split"])
 
 
 if __name__ == "__main__":

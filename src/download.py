@@ -48,7 +48,7 @@ def main(
     photos: Annotated[Path, "CSV to write: id, landmark_id and sha256 of each photo"],
     counts: Annotated[Path, "JSON to write: photos by status, replaced, missing, link rot"],
     download: fetcher.FetchSettings,
-) -> None:
+) -> str:
     """Fetch the sample; each photo that fails is replaced by the next of its landmark's reserve while there is one.
 
     The same bytes again are a failure, and under two landmarks none of them counts.
@@ -72,8 +72,9 @@ def main(
     fetched = [(a.id, a.landmark_id, a.sha256) for a in answers if a.status == Status.OK]
     tables.write(photos, pd.DataFrame(fetched, columns=["id", "landmark_id", "sha256"]))
     write_json(counts, _count(answers, wanted=int((rows["reserve"] == "0").sum())))
-    print(f"download: {wanted.asked} of {len(answers)} addresses asked, the answers of the others are known")
     _advise(answers)
+    there = len(answers) - wanted.asked
+    return f"{wanted.asked} of {len(answers)} addresses asked{stage.there(there)}; {len(fetched)} photos"
 
 
 def _collect(wanted: collection.Collection, table: Path) -> None:

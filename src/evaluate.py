@@ -23,7 +23,7 @@ def main(
     evaluation: Annotated[Path, "JSON to write: all that was found of all models and stages"],
     confusion: Annotated[Path, "Folder to write, a CSV a model: id, actual, predicted, confidence of the test photos"],
     model: Annotated[list[str], typer.Option(help="Of these; repeat for more [all that params.yaml declares]")] = [],  # noqa: B006 - typer makes a list anew
-) -> None:
+) -> str:
     """Score every model on train, validation and test, with 95 % intervals and McNemar's test; gather the counts of the stages."""
     parts = tables.read(split, ["id", "landmark_id", "split"]).set_index("id")
     tables.require_parts(split, parts["split"])
@@ -37,6 +37,7 @@ def main(
             tables.write(folder / f"{name}.csv", rows[list(prediction_files.COLUMNS)])
     found.write(evaluation)
     write_json(results, found.metrics())
+    return f"{len(tested)} models scored on {len(test)} test photos"
 
 
 def _counted(counts: Path, audit: Path) -> dict[str, Any]:

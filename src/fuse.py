@@ -16,7 +16,7 @@ def main(
     network: Annotated[Path, "JSON of the cnn stage, its weights beside it"],
     model: Annotated[Path, "File of the baseline stage"],
     predictions: Annotated[Path, "Parquet file to write: answer and probabilities of every photo"],
-) -> None:
+) -> str:
     """Give each landmark the mean of the probabilities of two models, each of which is calibrated."""
     from landmarks.deep import classifier, image_cache  # here: --help need not wait for TensorFlow
 
@@ -31,6 +31,9 @@ def main(
     of_network = deep.probabilities(pictures)[:, same]
     mean = (of_network + classifiers.probabilities(classical, features.values)) / 2
     prediction_files.write(predictions, parts.index, parts["landmark_id"], classical.classes_, mean)
+    return prediction_files.accuracies(
+        classical.classes_[mean.argmax(axis=1)] == parts["landmark_id"].to_numpy(), parts["split"]
+    )
 
 
 if __name__ == "__main__":

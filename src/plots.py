@@ -16,7 +16,7 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Folder of the tables of the other stages; the PNGs are written here")],
     report: stage.TitleConfig,
     folds: Annotated[int, typer.Option(help="Of the grid's cross-validation")],
-) -> None:
+) -> str:
     """Draw accuracy, calibration, the most confident errors, rejection, and the grid of classical models.
 
     No stage computes on these pictures: to change one costs seconds. The models are those of the evaluation.
@@ -38,6 +38,7 @@ def main(
     plots.rejection(folder / "rejection.png", confidences, found.data["reject"]["threshold"], curve)
     grid = inputs.numbers(folder / "grid.csv", ["validation"], ["features", "encoding", "kind"])
     plots.grid(folder / "grid.png", grid, found.data["split"]["train"], folds)
+    return f"charts of {len(models)} models"
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def main(
     curve: Annotated[Path, "CSV to write: risk by coverage of the test photos"],
     confidences: Annotated[Path, "CSV to write: id, answer (right, wrong or, of other landmarks, unknown), confidence"],
     reject: RejectConfig,
-) -> None:
+) -> str:
     """Choose a threshold on the validation photos; measure it on the test photos and on photos of other landmarks."""
     from landmarks.deep import classifier, image_cache  # here: --help need not wait for TensorFlow
 
@@ -59,6 +59,8 @@ def main(
         "confidence": [*confidence[test], *other],
     }
     tables.write(confidences, pd.DataFrame(rows))
+    unknown_rejected = f"{shares['unknown_rejected']:.3f} of {len(others)}" if others else "none"
+    return f"known from {least:.3f} on: {unknown_rejected} photos of other landmarks rejected"
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ def main(
     lock: Annotated[Path, typer.Argument(help="Pinned packages")],
     page: Annotated[Path, typer.Argument(help="HTML to write: one file that needs no other")],
     report: stage.TitleConfig,
-) -> None:
+) -> str:
     """Write one HTML file with every figure and table of the thesis, filled with our numbers and pictures."""
     html_page.write(page, gather(data, plots, models, evaluation, params, profile, lock, report.title))
+    return str(page)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ LANDMARKS = (1, 2, 3)
 
 def counted(stdout: str) -> list[tuple[int, int]]:
     """What download, anonymize and keypoints print: photos asked for, examined, described now; of how many."""
-    found = re.findall(r"^(?:download|anonymize|keypoints): (\d+) of (\d+)", stdout, re.MULTILINE)
+    found = re.findall(r"^(?:download|anonymize|keypoints@orb) +(\d+) of (\d+)", stdout, re.MULTILINE)
     return [(int(now), int(of)) for now, of in found]
 
 

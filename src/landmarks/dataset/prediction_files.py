@@ -61,6 +61,15 @@ def probabilities(table: pd.DataFrame) -> tuple[list[str], NDArray[np.float64]]:
     return [name.removeprefix(PROBABILITY) for name in columns], table[columns].to_numpy(float)
 
 
+def accuracies(right: NDArray[np.bool_], parts: "pd.Series[str]") -> str:
+    """The accuracy on validation and training photos, in words; ``right`` (n,) and the ``parts`` they are for, in one order.
+
+    That on test photos is not for one who still chooses: ``evaluate`` has it.
+    """
+    shares = (f"{right[(parts == part).to_numpy()].mean():.3f} on {part}" for part in ("validation", "train"))
+    return f"top-1 {', '.join(shares)}"
+
+
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         table = parquet.read_table(path)

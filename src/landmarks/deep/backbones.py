@@ -7,23 +7,18 @@ A module of TF-Hub is fetched once and kept in the folder that the environment v
 import difflib
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # tensorflow-hub imports it; the lock pins it
-    import tensorflow_hub as hub
-
 from landmarks.common.errors import InputError
 from landmarks.common.files import models_folder
+from landmarks.deep.runtime import hub, tf
 from landmarks.images.preprocessing import Preprocessing
 
 RANGES = ((0, 1), (-1, 1), (0, 255))  # of pixel values that published backbones take

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from landmarks.common import knobs
@@ -14,6 +13,7 @@ from landmarks.common.errors import InputError
 from landmarks.common.files import read_json, whole, write_json
 from landmarks.deep import backbones
 from landmarks.deep.config import Recipe
+from landmarks.deep.runtime import tf
 from landmarks.images.preprocessing import Preprocessing
 
 Features = NDArray[np.float32]

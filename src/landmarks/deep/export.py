@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from landmarks.deep import backbones
 from landmarks.deep.classifier import Classifier, scaled
+from landmarks.deep.runtime import silent, tf
 from landmarks.images import decoding
 
 Pictures = NDArray[np.uint8]
@@ -129,15 +129,15 @@ def lite(network: Classifier, examples: Pictures) -> Iterator[tuple[Lite, bytes]
     signature = tf.function(network.softmax).get_concrete_function(tf.TensorSpec((1, size, size, 3), tf.float32))
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signature)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)  # once: a third of what one conversion takes
         for form in get_args(Lite):
-            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-            if form != "float32":
-                converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            if form == "float16":
-                converter.target_spec.supported_types = [tf.float16]
+            converter.optimizations = [] if form == "float32" else [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16] if form == "float16" else []
             if form == "int8":
                 converter.representative_dataset = lambda: ([scaled(picture[None])] for picture in examples)
-            yield form, bytes(converter.convert())
+            with silent():
+                content = bytes(converter.convert())
+            yield form, content
 
 
 def serve(folder: Path) -> dict[str, Run]:
@@ -156,10 +156,10 @@ def serve(folder: Path) -> dict[str, Run]:
 
 def interpret(content: bytes) -> Run:
     """The same of a LiteRT file, on one thread; the files are not looked at."""
-    with warnings.catch_warnings():
+    with silent(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated")  # its successor is another package
         interpreter = tf.lite.Interpreter(model_content=content, num_threads=1)
-    interpreter.allocate_tensors()
+        interpreter.allocate_tensors()
     (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def of_pictures(shown: Pictures, files: list[bytes]) -> Probabilities:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from landmarks.common import parallel, progress
@@ -17,6 +16,7 @@ from landmarks.common.errors import InputError
 from landmarks.deep import augmentation, backbones, classifier, image_cache
 from landmarks.deep.classifier import Classifier, Features
 from landmarks.deep.config import Recipe
+from landmarks.deep.runtime import tf
 from landmarks.evaluation import calibration
 
 ClassIds = NDArray[np.int64]

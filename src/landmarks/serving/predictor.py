@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from landmarks.common import knobs
 from landmarks.common.errors import InputError
 from landmarks.common.files import read_json
 from landmarks.dataset import schema, tables
 from landmarks.deep import classifier
+from landmarks.deep.runtime import convert_variables_to_constants_v2, tf
 from landmarks.images import decoding
 from landmarks.serving import dvc_lineage, uploads
 
