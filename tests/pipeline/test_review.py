@@ -17,7 +17,7 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
 SCRIPTS = [path for path in sorted((ROOT / ".ci").iterdir()) if not path.suffix]
 TOOLS = Path(sys.executable).parent
-CARDS = ("docs/dataset_card.md", "docs/model_card.md")
+CARDS = ("docs/croissant.json", "docs/dataset_card.md", "docs/model_card.md")
 
 
 def jobs(workflow: str) -> dict[str, Any]:
