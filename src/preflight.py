@@ -5,11 +5,10 @@ The first stage. The others check what they are given when they run; this one as
 
 import itertools
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +22,7 @@ from landmarks.common import knobs
 from landmarks.common.errors import InputError
 from landmarks.common.files import write_json
 from landmarks.common.result_cache import ResultCache, fingerprint, path_for
-from landmarks.common.status import Status
+from landmarks.common.status import Status, StatusError
 from landmarks.dataset import catalogues, sampling, schema, splitting, table_files
 
 if TYPE_CHECKING:
@@ -39,7 +38,8 @@ LEAST = {
 DEMO = "demo://"
 ATTRIBUTION = ("id", "url", "author", "license", "title")
 HOSTS = 3  # as many are asked, those of most photos
-SILENT = (Status.UNREACHABLE, Status.TOO_SLOW, Status.PRIVATE_ADDRESS, Status.CERTIFICATE)
+SECONDS = 10.0  # that a host may take
+SILENT = (Status.UNREACHABLE, Status.TOO_SLOW, Status.PRIVATE_ADDRESS)
 NO_FILE = (Status.GONE, Status.REFUSED)
 LATEST = Path("data/download.csv")  # what earlier runs of the stage download found out
 
@@ -77,7 +77,7 @@ def findings(params: Params, known: ResultCache) -> Iterator[Finding]:
     yield from _references(params)
     yield from _attribution(params["cards"]["attribution"])
     yield from plan(params)
-    yield from _backbone(known)
+    yield from _backbone(params["cnn"], known)
 
 
 def plan(params: Params) -> Iterator[Finding]:
@@ -138,8 +138,11 @@ def _catalogue(params: Params) -> tuple[list[Finding], int, int]:
     except (InputError, OSError) as error:
         return [Finding("catalogue.source", str(error))], *asked
     there = photos_of_each(column)
-    landmarks = min(sample["classes"], len(there))
-    photos = min(sample["per_class"], there[landmarks - 1])
+    if len(there) < LEAST["sample.classes"]:
+        return [
+            Finding("catalogue.source", f"{source} has photos of one landmark; two are needed to tell apart")
+        ], *asked
+    landmarks, photos = _possible(sample, there)
     chosen = pa.array(sampling.commonest(column, landmarks, photos))
     urls = [
         url
@@ -184,13 +187,25 @@ def _rows(source: str) -> Iterator[pa.RecordBatch]:
             yield catalogues.clean(batch)[0]
 
 
+def _possible(sample: Params, there: list[int]) -> tuple[int, int]:
+    """How many landmarks there can be, with as many photos as asked for where some have them, and how many photos of each."""
+    landmarks = sample["classes"]
+    if landmarks > len(there):
+        enough = sum(photos >= sample["per_class"] for photos in there)
+        landmarks = enough if enough >= LEAST["sample.classes"] else len(there)
+    return landmarks, min(sample["per_class"], there[landmarks - 1])
+
+
 def _sample(sample: Params, there: list[int]) -> Iterator[Finding]:
     """``there``: photos of each landmark in the catalogue, the most first."""
-    if (classes := sample["classes"]) > (most := len(there)):
-        yield Finding("sample.classes", f"{classes} asked for, the catalogue has {most} landmarks; lower it", most)
-    landmarks = min(classes, most)
-    if (photos := sample["per_class"]) > (fewest := there[landmarks - 1]):
-        few = f"{photos} asked for, one of the {landmarks} commonest landmarks has {fewest} photos"
+    landmarks, fewest = _possible(sample, there)
+    if (asked := sample["classes"]) > landmarks:
+        has = f"the catalogue has {len(there)} landmarks" + (
+            f", {landmarks} of them with {fewest} photos" if landmarks < len(there) else ""
+        )
+        yield Finding("sample.classes", f"{asked} asked for, {has}; lower it to {landmarks}", landmarks)
+    if (asked := sample["per_class"]) > fewest:
+        few = f"{asked} asked for, one of the {landmarks} commonest landmarks has {fewest} photos"
         yield Finding("sample.per_class", f"{few}; lower it to {fewest}, or lower sample.classes", fewest)
     if (unknown := sample["unknown"]) > (others := sum(there[landmarks:])):
         few = f"{unknown} asked for, the catalogue has {others} photos of other landmarks"
@@ -220,30 +235,39 @@ def _addresses(block: Params, urls: list[str]) -> Iterator[Finding]:
 
 
 def _silent(settings: "FetchSettings", urls: Iterable[str]) -> Iterator[Finding]:
-    """Hosts of which no photo came so far, and of three none comes now; the same of files."""
+    """Hosts of which no photo came so far, and which do not give a robots.txt now; files, if three of them are missing."""
     import download
-    from landmarks.download import fetcher, politeness, storage
+    from landmarks.download import fetcher, politeness, safe_http, storage
 
     answered = {politeness.host_of(one.asked) for one in download.earlier(LATEST) if one.status == Status.OK}
     by_host: dict[str, list[str]] = {}
     for url in urls:
         by_host.setdefault(politeness.host_of(url), []).append(url)
-    hosts = sorted(set(by_host) - answered, key=lambda host: -len(by_host[host]))[:HOSTS]
-    tried = [(host, url) for host in hosts for url in by_host[host][:: -(-len(by_host[host]) // 3)]]
-    failed: dict[str, list[fetcher.Answer]] = {host: [] for host in hosts}
-    with tempfile.TemporaryDirectory() as folder, fetcher.Fetcher(Path(folder), replace(settings, attempts=1)) as asked:
-        for number, (_, url) in enumerate(tried):
-            asked.add({"id": str(number), "url": url, "landmark_id": ""})
-        for _ in tried:
-            if isinstance(answer := asked.answers.get(), BaseException):
-                raise answer
-            if answer.status in (*SILENT, *(NO_FILE if storage.scheme_of(answer.asked) == "file" else ())):
-                failed[tried[int(answer.id)][0]].append(answer)
-    for host, answers in failed.items():
-        if len(answers) == sum(each == host for each, _ in tried):
-            status = answers[0].status
-            remedy = f"; {download.REMEDIES[status]}" if status in SILENT and status in download.REMEDIES else ""
-            yield Finding("catalogue.source", f"{answers[0].asked}: {status}{remedy}")
+    session = safe_http.session(fetcher.user_agent(settings.contact), 1, settings.loopback)
+    for host in sorted(set(by_host) - answered, key=lambda host: -len(by_host[host]))[:HOSTS]:
+        own = by_host[host]
+        try:
+            if storage.scheme_of(own[0]) in fetcher.HTTP:
+                safe_http.get(session, safe_http.join(own[0], "/robots.txt"), SECONDS, settings.megabytes)
+            else:
+                _require_one(own[:: -(-len(own) // 3)], settings.megabytes)
+        except StatusError as error:
+            if error.status in (*SILENT, *NO_FILE):
+                remedy = f"; {download.REMEDIES[error.status]}" if error.status in SILENT else ""
+                yield Finding("catalogue.source", f"{own[0]}: {error.status}{remedy}")
+
+
+def _require_one(urls: list[str], megabytes: float) -> None:
+    """Raise ``StatusError`` if none of these files can be read."""
+    from landmarks.download import storage
+
+    for url in urls:
+        try:
+            storage.read(url, megabytes)
+            return
+        except StatusError as error:
+            if url == urls[-1] or error.status not in NO_FILE:
+                raise
 
 
 def _training(params: Params, landmarks: int, photos: int) -> Iterator[Finding]:
@@ -294,16 +318,15 @@ def _of_training(params: Params, photos: int) -> int:
     return parts.count("train")
 
 
-def _backbone(known: ResultCache) -> Iterator[Finding]:
+def _backbone(block: Params, known: ResultCache) -> Iterator[Finding]:
     """Load the backbone, which takes TensorFlow's seconds, unless it loaded before."""
-    if stage.params()["cnn"]["module"] in (BACKBONE, [BACKBONE]) and stage.params()["cnn"]["size"] == 0:
+    if block["module"] in (BACKBONE, [BACKBONE]) and block["size"] == 0:
         return
     from landmarks.deep.config import NetworkConfig, Recipe, TrainingConfig
 
-    recipe = Recipe(stage.block("cnn", TrainingConfig), NetworkConfig(augment=False), 0)
-    tried = {name: getattr(recipe.training, name) for name in ("module", "recipe")} | asdict(recipe.preprocessing)
-    modules = [recipe.training.module] if isinstance(recipe.training.module, str) else recipe.training.module
-    key = fingerprint([tried, *(_content(Path(module)) for module in modules)])
+    recipe = Recipe(knobs.build(TrainingConfig, block), NetworkConfig(augment=False), 0)
+    modules = [block["module"]] if isinstance(block["module"], str) else block["module"]
+    key = fingerprint([modules, block["recipe"], block["size"], *(_content(Path(module)) for module in modules)])
     if known.get(key) is not None:
         return
     from landmarks.deep import classifier
