@@ -44,6 +44,19 @@ def test_a_workflow_is_one_by_the_schema_of_github(path: Path, tmp_path: Path) -
     assert check(*schema, tmp_path / "misspelt.yml").returncode == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("CITATION.cff", "citation-file-format"),
+        (".github/dependabot.yml", "dependabot"),
+        (".github/ISSUE_TEMPLATE/bug.yml", "github-issue-forms"),
+    ],
+)
+def test_what_others_read_is_valid_by_their_schema(name: str, kind: str) -> None:
+    done = check(TOOLS / "check-jsonschema", "--builtin-schema", f"vendor.{kind}", ROOT / name)
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS], ids=lambda path: path.stem)
 def test_the_shell_steps_of_a_workflow_pass_shellcheck_and_hold_nothing_that_others_can_fill(
     path: Path, tmp_path: Path
