@@ -59,9 +59,10 @@ lint: develop  ## check style, types and the direction of imports
 seeds: setup  ## run the experiment with five seeds and three numbers of components (25 minutes): metrics/seeds.csv
 	python src/seed_study.py metrics/seeds.csv docs/seeds.png --components 5 --components 20
 
-own: export PHOTOS := $(value PHOTOS)
+unexport PHOTOS  # what it says is no make: a path may hold a $$
+own: export OWN = $(value PHOTOS)
 own: setup  ## run the experiment on photos of yours: make own PHOTOS=folder (one subfolder a landmark) or PHOTOS=table.csv
-	@python src/own.py "$$PHOTOS"
+	@python src/own.py "$$OWN"
 	dvc repro
 
 profile: setup  ## turn params.yaml into another experiment: make profile NAME=thesis (back: git checkout params.yaml)

@@ -14,7 +14,10 @@ import stage
 from landmarks.common.errors import InputError
 from landmarks.common.files import whole
 
-BACK = "Back: git checkout params.yaml; after a run also: git checkout dvc.lock metrics docs && dvc checkout"
+BACK = (
+    "Back: git checkout params.yaml; after a run also git checkout dvc.lock metrics docs, then dvc checkout, which brings the "
+    "results that were made here before, or dvc repro"
+)
 
 
 def main(
