@@ -68,7 +68,7 @@ def main(report: Annotated[Path, "JSON to write when nothing stands in the way; 
     for finding in found:
         print(f"preflight: {finding}", file=sys.stderr)
     if found:
-        raise InputError(f"nothing was downloaded; set these {len(found)} in params.yaml, then the same command again")
+        raise InputError("nothing else ran; set what is named above in params.yaml, then the same command again")
     write_json(report, {"problems": []})
 
 
