@@ -4,7 +4,7 @@ PYTHON ?= python3
 BASE ?= main
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help experiments setup develop repro report serve test test-all fast guard lint seeds plots compare pictures profile backbone lock clean
+.PHONY: help experiments setup develop repro report serve test test-all fast guard lint seeds plots compare pictures profile backbone lock clean own verify
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | awk -F'\t' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -23,8 +23,8 @@ develop: .venv/dev  ## the same with those of the server, the tests and the lint
 .venv/serve: LOCK = requirements-serve.lock
 .venv/dev: LOCK = requirements-dev.lock
 .venv/run .venv/serve .venv/dev: .venv/%: .venv/bin/python requirements.lock requirements-serve.lock requirements-dev.lock
-	@echo "Installing what $(LOCK) pins into .venv (up to 2 minutes, once) ..."
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $(LOCK)
+	@echo "Installing what $(LOCK) pins into .venv, once ..."
+	@.ci/install $(LOCK)
 	@touch $@
 
 repro: setup  ## run what is out of date of the pipeline, then show the models side by side
@@ -58,6 +58,12 @@ lint: develop  ## check style, types and the direction of imports
 seeds: setup  ## run the experiment with five seeds and three numbers of components (25 minutes): metrics/seeds.csv
 	python src/seed_study.py metrics/seeds.csv docs/seeds.png --components 5 --components 20
 
+unexport PHOTOS  # what it says is no make: a path may hold a $$
+own: export OWN = $(value PHOTOS)
+own: setup  ## run the experiment on photos of yours: make own PHOTOS=folder (one subfolder a landmark) or PHOTOS=table.csv
+	@python src/own.py "$$OWN"
+	dvc repro
+
 profile: setup  ## turn params.yaml into another experiment: make profile NAME=thesis (back: git checkout params.yaml)
 	@python src/apply_profile.py profiles/$(NAME).yaml
 
@@ -69,6 +75,9 @@ compare: setup  ## what the working tree changes against BASE=main, as a pull re
 
 experiments:  ## what differs between the experiments so far, parameters and test accuracies, as wide as the terminal
 	@dvc exp show --no-pager --only-changed --drop '.*/|models$$|(calibration_error|gap_to_train|macro_f1|validation_accuracy)\.'
+
+verify: setup  ## run the committed experiment again in a clean clone and print what differs; TOLERANCE=0.03 for metrics
+	@python .ci/verify.py $(if $(TOLERANCE),--tolerance $(TOLERANCE))
 
 pictures: setup  ## copy the plots that the README shows into docs/
 	dvc repro

@@ -12,9 +12,10 @@ import stage
 from landmarks.common.errors import InputError
 from landmarks.common.files import read_json, whole
 from landmarks.common.knobs import Knob
-from landmarks.dataset import table_files, tables
+from landmarks.dataset import schema, table_files, tables
 from landmarks.evaluation import results
 from landmarks.reporting import cards as card_files
+from landmarks.reporting import croissant
 from landmarks.reporting.inputs import recipe
 
 DEMO = "demo://"  # addresses of synthetic photos
@@ -41,7 +42,9 @@ def main(
         Path, typer.Argument(help="CSV to write: author, licence and title of each photo used, as far as known")
     ],
     model_card: Annotated[Path, typer.Argument(help="Markdown to write")],
-    dataset_card: Annotated[Path, typer.Argument(help="Markdown to write")],
+    dataset_card: Annotated[
+        Path, typer.Argument(help="Markdown to write; the same for programs, croissant.json, goes beside it")
+    ],
     cards: CardsConfig,
     report: stage.TitleConfig,
 ) -> str:
@@ -73,6 +76,9 @@ def main(
     for card in (model_card, dataset_card):
         with whole(card) as partial:
             partial.write_text(card_files.render(card.name, values))
+    photos = {part: int((parts["split"] == part).sum()) for part in schema.PARTS}
+    licences = sorted(set(credits["license"])) or ["unknown"]
+    croissant.write(dataset_card.with_name("croissant.json"), report.title, trained["labels"], photos, licences, split)
     return f"{model_card}, {dataset_card}"
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,9 +59,9 @@ def main(
     """
     rows = tables.read(sample, collection.COLUMNS)
     tables.check_ids(sample, rows)
-    _check(download, rows)
+    check(download, rows["url"])
     with result_cache.ResultCache(result_cache.path_for(table)) as cache:
-        known = _earlier(table)
+        known = earlier(table)
         wanted = collection.Collection(sample=rows, folder=images, settings=download, cache=cache, earlier=known)
         _collect(wanted, table)
         answers = wanted.result()
@@ -94,7 +95,8 @@ def _collect(wanted: collection.Collection, table: Path) -> None:
         ) from None
 
 
-def _check(settings: fetcher.FetchSettings, rows: pd.DataFrame) -> None:
+def check(settings: fetcher.FetchSettings, urls: Iterable[str]) -> None:
+    """Raise ``InputError`` if these addresses cannot be asked under these settings."""
     for scheme in settings.schemes:
         if scheme not in (*fetcher.HTTP, DEMO):
             storage.require(scheme)
@@ -103,8 +105,7 @@ def _check(settings: fetcher.FetchSettings, rows: pd.DataFrame) -> None:
             raise InputError(f"download.archives: {address!r} has no {{url}} in it, where the photo's address goes")
     if not settings.contact.isascii() or not settings.contact.isprintable():
         raise InputError(f"download.contact: {settings.contact!r} cannot be sent in a header; use plain letters")
-    wikimedia = (rows["url"].map(politeness.host_of) == politeness.WIKIMEDIA).any()
-    if wikimedia and not settings.contact:
+    if not settings.contact and politeness.WIKIMEDIA in map(politeness.host_of, urls):
         remedy = "set download.contact in params.yaml to a mail address or page of yours"
         raise InputError(f"{politeness.WIKIMEDIA} asks robots for a contact: {remedy}")
 
@@ -143,7 +144,7 @@ def _advise(answers: list[fetcher.Answer]) -> None:
         print(f"download: {len(twins)} photos are left out, they have the bytes of another, {first}", file=sys.stderr)
 
 
-def _earlier(table: Path) -> list[fetcher.Answer]:
+def earlier(table: Path) -> list[fetcher.Answer]:
     """Return the answers in the table of an earlier run; none if it is missing or has other columns."""
     try:
         rows = pd.read_csv(table, dtype=str, keep_default_na=False)[list(TYPES)].astype(TYPES)

@@ -18,7 +18,7 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
 SCRIPTS = [path for path in sorted((ROOT / ".ci").iterdir()) if not path.suffix]
 TOOLS = Path(sys.executable).parent
-CARDS = ("docs/dataset_card.md", "docs/model_card.md")
+CARDS = ("docs/croissant.json", "docs/dataset_card.md", "docs/model_card.md")
 
 
 def jobs(workflow: str) -> dict[str, Any]:
@@ -43,6 +43,19 @@ def test_a_workflow_is_one_by_the_schema_of_github(path: Path, tmp_path: Path) -
     assert done.returncode == 0, done.stdout
     (tmp_path / "misspelt.yml").write_text(path.read_text().replace("  steps:", "  step:"))
     assert check(*schema, tmp_path / "misspelt.yml").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("CITATION.cff", "citation-file-format"),
+        (".github/dependabot.yml", "dependabot"),
+        (".github/ISSUE_TEMPLATE/bug.yml", "github-issue-forms"),
+    ],
+)
+def test_what_others_read_is_valid_by_their_schema(name: str, kind: str) -> None:
+    done = check(TOOLS / "check-jsonschema", "--builtin-schema", f"vendor.{kind}", ROOT / name)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS], ids=lambda path: path.stem)
