@@ -59,7 +59,7 @@ def serve_process(model: Path, *options: object) -> Iterator[tuple[subprocess.Po
     assert process.stderr
     try:
         for line in process.stderr:
-            if match := re.search(r"running on (https?://127\.0\.0\.1:\d+)", line):
+            if match := re.search(r"running on (https?://(?:127|0)\.0\.0\.\d:\d+)", line):
                 yield process, match[1]
                 break
     finally:

@@ -30,7 +30,7 @@ Tags = list[str | Enum]
 Top = Annotated[int, Query(ge=1, le=100, description="How many of the most probable landmarks are listed per photo")]
 
 MODEL, VERSION = "/v1/models/landmarks", "1"
-LOOPBACK = ("localhost", "127.0.0.1", "::1")  # names of this machine, in Host without brackets and port
+LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")  # this machine: as addresses, and as a Host without its port
 LINES = "application/x-ndjson"
 PAGE = Path(__file__).with_name("page.html")
 # The page is one file with its own style and script, and shows photos that the visitor chose
