@@ -23,7 +23,7 @@ from landmarks.serving.limits import RequestLimits
 from landmarks.serving.messages import Error, Explanation, Outputs, Predictions
 from landmarks.serving.metrics import ServerMetrics
 from landmarks.serving.middleware import LimitMiddleware
-from landmarks.serving.predictor import ModelRecord, Predictor
+from landmarks.serving.predictor import Predictor
 from landmarks.serving.service import BuildIndex, PredictionService
 
 Tags = list[str | Enum]
@@ -79,7 +79,7 @@ def create_app(
     secured = APIRouter(dependencies=[Security(scheme) for scheme in schemes] if key else [])  # LimitMiddleware checks
     _add_operation(app, secured, metrics)
     for path in (MODEL, f"{MODEL}/versions/{VERSION}"):
-        _add_tensorflow_serving(secured, path, predictor.record)
+        _add_tensorflow_serving(secured, path, predictor)
     _add_forms(secured)
     app.include_router(secured)
     return app
@@ -127,7 +127,7 @@ def _add_operation(app: FastAPI, secured: APIRouter, metrics: ServerMetrics) -> 
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _add_tensorflow_serving(secured: APIRouter, path: str, record: ModelRecord) -> None:
+def _add_tensorflow_serving(secured: APIRouter, path: str, predictor: Predictor) -> None:
     tags: Tags = ["TensorFlow Serving"]
 
     @secured.post(
@@ -153,7 +153,9 @@ def _add_tensorflow_serving(secured: APIRouter, path: str, record: ModelRecord) 
     @secured.get(f"{path}/metadata", tags=tags, summary="Which model predicts, and what it was made with")
     async def metadata() -> dict[str, Any]:
         spec = {"name": "landmarks", "signature_name": "", "version": VERSION}
-        return {"model_spec": spec, "metadata": {**dataclasses.asdict(record), "signature_def": messages.signature()}}
+        record = dataclasses.asdict(predictor.record)
+        names = [predictor.display_name(label) for label in predictor.record.labels]
+        return {"model_spec": spec, "metadata": {**record, "names": names, "signature_def": messages.signature()}}
 
 
 def _add_forms(secured: APIRouter) -> None:
