@@ -187,7 +187,9 @@ def test_sigterm_ends_the_server_in_time_while_a_client_drips(untrained: Path) -
         process.terminate()
         assert process.wait(10) in (0, -signal.SIGTERM)
         assert time.monotonic() - begin < 3.5  # 2 of --graceful
-        dripping.result()
+        assert b" 503 " in dripping.result()
+        assert process.stderr
+        assert "Traceback" not in process.stderr.read()
 
 
 @pytest.mark.slow

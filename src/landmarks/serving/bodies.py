@@ -43,25 +43,30 @@ class BodyReader:
         announced = headers.get(b"content-length", b"")
         if b"expect" in headers and announced.isdigit() and int(announced) > self._most:
             raise too_large  # this client waits for permission to send
-        body, more = bytearray(), True
+        body, size, more = bytearray(), 0, True
         try:
             async with asyncio.timeout(self._limits.seconds) as deadline:
-                begin = asyncio.get_running_loop().time()
+                clock = asyncio.get_running_loop().time
+                begin = clock()
                 with self._counted(deadline):
                     while more:
                         message = await receive()
                         if message["type"] == "http.disconnect":
                             return None
-                        more = message.get("more_body", False)
-                        if len(body) <= self._most:
-                            body += message.get("body", b"")
-                            deadline.reschedule(begin + self._limits.seconds + len(body) / self._limits.kilobytes / 1e3)
-                            self._count(deadline, len(body))
+                        more, chunk = message.get("more_body", False), message.get("body", b"")
+                        size += len(chunk)
+                        if size <= self._most:
+                            body += chunk
+                            deadline.reschedule(begin + self._limits.seconds + size / self._limits.kilobytes / 1e3)
+                            self._count(deadline, size)
+                        elif body:
+                            body.clear()
+                            deadline.reschedule(clock() + self._limits.seconds)
         except TimeoutError:
             time = f"{self._limits.seconds:g} seconds at {self._limits.kilobytes:g} kB a second or more"
             slow = HTTPException(408, f"the request did not arrive within {time}", CLOSE)
-            raise slow if len(body) <= self._most else too_large from None
-        if len(body) > self._most:
+            raise slow if size <= self._most else too_large from None
+        if size > self._most:
             raise too_large
         return bytes(body)
 

@@ -7,7 +7,7 @@ import time
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from landmarks.serving.bodies import BodyReader, Headers, error_response
+from landmarks.serving.bodies import CLOSE, BodyReader, Headers, error_response
 from landmarks.serving.limits import RequestLimits
 from landmarks.serving.metrics import ServerMetrics
 
@@ -48,6 +48,10 @@ class LimitMiddleware:
             await self._handle(scope, receive, send_and_note_code)
         except HTTPException as refusal:
             if not code:  # else the response has begun, and ends here
+                await error_response(refusal)(scope, receive, send_and_note_code)
+        except asyncio.CancelledError:  # by uvicorn, which ends
+            if not code:
+                refusal = HTTPException(503, "the server ends; try again", {"Retry-After": "1", **CLOSE})
                 await error_response(refusal)(scope, receive, send_and_note_code)
         except Exception:
             code = 500
