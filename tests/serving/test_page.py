@@ -139,6 +139,18 @@ def test_what_cannot_be_predicted_is_answered(browser: Page, server_url: str, tm
         assert shown in text(browser, "error")
 
 
+def test_a_prediction_stays_when_its_explanation_fails(browser: Page, server_url: str) -> None:
+    browser.open(f"{server_url}/")
+    choice = {"label": "1", "name": "Old Bridge", "confidence": 0.9}
+    line = json.dumps({"predictions": [{**choice, "known": True, "top": [choice]}]})
+    browser.run(f"window.fetch = async () => new Response({line + chr(10)!r}), predict([new File(['x'], 'x.jpg')])")
+    assert text(browser, "landmark") == "Old Bridge"
+    assert text(browser, "error") == (
+        "Where the network looks could not be computed: the server ended its answer; try again."
+    )
+    assert not browser.run("$('result').hidden")
+
+
 def test_a_second_file_is_answered_and_a_photo_can_be_cancelled(browser: Page, server_url: str) -> None:
     browser.open(f"{server_url}/")
     browser.run(
