@@ -134,10 +134,11 @@ def test_the_images_packages_are_small_and_run_the_server(tmp_path: Path) -> Non
     size = sum(path.lstat().st_size for path in packages.rglob("*"))
     print(f"{size / 1e9:.3f} GB of packages")
     assert size < 1.6e9
-    helped = [tmp_path / "venv/bin/python", ROOT / "src/serve.py", "--help"]
-    subprocess.run(helped, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
-    imported = [helped[0], "-c", "from landmarks.serving import app, predictor, photo_index, protocol"]
-    subprocess.run(imported, cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    python = tmp_path / "venv/bin/python"
+    subprocess.run([python, ROOT / "src/serve.py", "--help"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    imports = "from landmarks.serving import app, predictor, photo_index, protocol"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([python, "-c", imports], cwd=tmp_path, check=True, env=environment)
 
 
 @pytest.mark.nightly

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import socket
 import time
+import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from io import BytesIO
@@ -195,7 +196,7 @@ def test_sigterm_ends_the_server_in_time_while_a_client_drips(untrained: Path) -
 @pytest.mark.slow
 def test_no_client_writes_a_line_of_the_log(untrained: Path, photo: bytes) -> None:
     forged = "\r\nERROR: forged\n\x1b[2K"
-    escaped = requests.utils.quote(forged)
+    escaped = urllib.parse.quote(forged)
     with serve_process(untrained) as (process, url):
         for file in (photo, photo[:5000], forged.encode()):
             for path in (PHOTOS, EXPLAIN, f"{PHOTOS}?top={escaped}", f"/{escaped}"):

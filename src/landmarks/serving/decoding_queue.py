@@ -2,17 +2,15 @@
 
 import asyncio
 import contextlib
-import ctypes
 import heapq
 import itertools
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-Decoded = TypeVar("Decoded")
+from landmarks.serving import memory
 
-LARGE = 4_000_000  # pixels of a photo after which the C library is asked to give its memory back, which it would keep
-_trim = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)  # glibc has it
+Decoded = TypeVar("Decoded")
 
 
 class DecodingQueue:
@@ -45,9 +43,12 @@ class DecodingQueue:
             try:
                 return decode()
             finally:
-                _trim(0)
+                memory.give_back()
 
-        loop, work = asyncio.get_running_loop(), self._executor.submit(decode_and_trim if pixels > LARGE else decode)
+        loop, work = (
+            asyncio.get_running_loop(),
+            self._executor.submit(decode_and_trim if pixels > memory.LARGE_PHOTO else decode),
+        )
         work.add_done_callback(lambda _: loop.call_soon_threadsafe(self._give_back, share))
         return await asyncio.wrap_future(work)
 

@@ -7,6 +7,7 @@ import time
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from landmarks.serving import memory
 from landmarks.serving.bodies import CLOSE, BodyReader, Headers, error_response
 from landmarks.serving.limits import RequestLimits
 from landmarks.serving.metrics import ServerMetrics
@@ -51,8 +52,8 @@ class LimitMiddleware:
                 await error_response(refusal)(scope, receive, send_and_note_code)
         except asyncio.CancelledError:  # by uvicorn, which ends
             if not code:
-                refusal = HTTPException(503, "the server ends; try again", {"Retry-After": "1", **CLOSE})
-                await error_response(refusal)(scope, receive, send_and_note_code)
+                ending = HTTPException(503, "the server ends; try again", {"Retry-After": "1", **CLOSE})
+                await error_response(ending)(scope, receive, send_and_note_code)
         except Exception:
             code = 500
             raise
@@ -106,3 +107,5 @@ class LimitMiddleware:
             hang_up.cancel()
             work.cancel()
             await asyncio.wait({work})
+            if len(body) > memory.LARGE_BODY:
+                asyncio.get_running_loop().call_later(0.1, memory.give_back)  # when nothing refers to it any more

@@ -95,6 +95,9 @@ class PredictionService:
 
     def _checked(self, results: Sequence[Result | BaseException], field: str) -> list[Result]:
         """The results, one for each photo. Raises ``HTTPException`` if one is the error of a photo, other errors as they are."""
+        for result in results:
+            if isinstance(result, StatusError):  # or the photos in its frames would stay until Python looks for cycles
+                result.__traceback__ = result.__context__ = None
         for number, result in enumerate(results):
             if isinstance(result, StatusError):
                 self.metrics.photos.labels("refused").inc()
