@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,9 +131,10 @@ def test_similar_photos_come_only_from_the_folder_that_dvc_recorded(
     shutil.copy(split, parts)
     outs = [{"path": path.name, "md5": dvc_lineage.md5(path)} for path in (images, parts)]
     lock.write_text(json.dumps({"stages": {"anonymize": {"outs": outs}}}))
-    index = serve._build_index(answering, images, parts, lock)
+    build = partial(serve._build_index, answering, images, parts, tmp_path / "attribution.csv", ending=lambda: False)
+    index = build(lock=lock)
     assert index is not None
     (images / f"{index.ids[0]}.jpg").write_bytes(renderer.photo(8, 1, 0))  # one that was not anonymized
-    assert serve._build_index(answering, images, parts, lock) is None
+    assert build(lock=lock) is None
     assert f"no similar photos are shown: {images}: its MD5 is" in capsys.readouterr().err
-    assert serve._build_index(answering, images, parts, None) is not None
+    assert build(lock=None) is not None

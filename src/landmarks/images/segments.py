@@ -10,6 +10,7 @@ from PIL import Image
 from landmarks.common.status import Status, StatusError
 
 MAX_SCANS = 500  # of a progressive JPEG: each costs a pass over the whole picture, and encoders write about ten
+MAX_SEGMENTS = 10_000  # photos have a few dozen, 65,000 bytes each; a file of nothing but short ones would cost seconds
 # libjpeg looks for the next marker at 0xFF and any byte but these: a stuffed zero, a fill byte, or a restart, which in a
 # scan belongs to its data and elsewhere stands for nothing. Between segments it skips whatever comes before a marker.
 MARKS = np.array([byte not in (0x00, *range(0xD0, 0xD8), 0xFF) for byte in range(256)])
@@ -51,11 +52,12 @@ class Segments:
 def take_apart(content: bytes) -> Segments:
     """Read the segments and scans of a JPEG up to its end, without copying the scans.
 
-    Raises ``StatusError``: ``TRUNCATED`` if a segment or the end is missing or no decoder could go on, ``TOO_MANY_SCANS``.
+    Raises ``StatusError``: ``TRUNCATED`` if a segment or the end is missing or no decoder could go on, ``TOO_MANY_SCANS``
+    also for too many segments.
     """
     view, found, places, at = memoryview(content), Segments(), _markers(content), 2
     found.kept.append(view[:2])
-    while True:
+    for _ in range(MAX_SEGMENTS):
         index = int(np.searchsorted(places, at))
         if index == len(places):
             raise StatusError(Status.TRUNCATED)
@@ -74,6 +76,8 @@ def take_apart(content: bytes) -> Segments:
             end = int(places[index]) if index < len(places) else len(content)
         found.kept.extend(_needed(marker, view[at:end]))
         at = end
+    else:
+        raise StatusError(Status.TOO_MANY_SCANS)
     found.kept.append(view[at : at + 2])
     if not (found.scans and found.width and found.height):
         raise StatusError(Status.TRUNCATED)  # an end marker without a picture before it
