@@ -32,6 +32,10 @@ TILE, SHARED = (
 )  # side of a tile and of what it shares with the next, pixels; a larger face is seen at a smaller size
 SUSPECTED = 0.05  # lowest score with which a look suspects a face
 SURE = 0.5  # score of a single look with which a turn is taken for the photo's own
+BIG, CLEAR = (
+    0.4,
+    0.5,
+)  # a face that fills this part of the long side scores at least this: it is seen without doubt, or it is none
 SAME = 0.4  # boxes that share more than this part of their union are of one place
 CLOSE, FACE = 96, 44  # side of the picture in a close look, and of the face in it, pixels
 TILTS = (-35, 35)  # degrees, of close looks besides the straight one
@@ -67,9 +71,12 @@ class Search:
 
         The photo is uint8 BGR (height, width, 3). Raises ``InputError`` if a model file is missing or altered.
         """
+        return self._found(picture, confidence, recheck, BIG)
+
+    def _found(self, picture: Picture, confidence: float, recheck: float, big: float) -> list[redaction.Face]:
         photo = _Photo(picture)
         if self.detector == "cascade":
-            found = self._in_two_stages(photo, confidence, recheck)
+            found = self._in_two_stages(photo, confidence, recheck, big)
         else:
             looks = self._looks(photo, recheck, all_turns=self.detector == "strict")
             found = np.concatenate([look for _, look in looks])
@@ -85,7 +92,7 @@ class Search:
             part = np.ascontiguousarray(picture[top : face.y + 2 * face.h, left : face.x + 2 * face.w])
             if part.size:
                 found += [redaction.Face(each.x + left, each.y + top, each.w, each.h, each.score)
-                          for each in self.faces(part, lowest, lowest)]  # fmt: skip
+                          for each in self._found(part, lowest, lowest, big=1)]  # fmt: skip
         return redaction.merge(found)
 
     def _looks(self, photo: "_Photo", lowest: float, all_turns: bool) -> list[tuple[int, Boxes]]:
@@ -108,7 +115,7 @@ class Search:
         found[:, :4] /= scale
         return boxes.turn_back(found, turns, width, height)
 
-    def _in_two_stages(self, photo: "_Photo", confidence: float, recheck: float) -> Boxes:
+    def _in_two_stages(self, photo: "_Photo", confidence: float, recheck: float, big: float) -> Boxes:
         """What the cascade finds: none, or what scores ``recheck``."""
         looks = [look for look in self._looks(photo, SUSPECTED, all_turns=False) if len(look[1])]
         sure = {turns for turns, look in looks if _surest(look) >= SURE}
@@ -119,7 +126,9 @@ class Search:
         suspected = boxes.best(np.concatenate(candidates), face_detectors.OVERLAP)
         seen = [np.where(boxes.unions(suspected, look) > SAME, look[:, 4], 0).max(axis=1) for _, look in looks]
         scores = np.sort(np.stack([*seen, np.zeros(len(suspected))]), axis=0)[-2:].mean(axis=0)
-        if scores.max() < confidence:
+        clear = (scores >= CLEAR) | (suspected[:, 2:4].max(axis=1) < big * photo.longest)
+        suspected, scores = suspected[clear], scores[clear]
+        if scores.max(initial=0) < confidence:
             return boxes.NONE
         close = _close_looks(photo, suspected)
         scores = np.maximum((scores + close) / 2, np.where(scores >= confidence, scores, 0))
