@@ -41,7 +41,7 @@ def test_a_model_that_is_not_there_ends_in_one_line_that_says_where_to_get_it(
     assert not (tmp_path / "anonymous").exists() or not list((tmp_path / "anonymous").iterdir())
 
 
-@pytest.mark.parametrize("detector", ["cascade", "yunet", "strict"])
+@pytest.mark.parametrize("detector", ["yunet", "strict"])
 def test_an_altered_yunet_of_the_zoo_is_an_error(detector: str, tmp_path: Path) -> None:
     (tmp_path / "face_detection_yunet_2023mar.onnx").write_bytes(b"a web page that says: not found")
     with pytest.raises(InputError, match="not the model it should be"):
