@@ -23,8 +23,9 @@ def main(
     results: Annotated[Path, typer.Argument(help="Folder with faces.json and quarantine.csv of anonymize")] = DATA,
     page: Annotated[Path, typer.Option(help="HTML to write; readable faces are in it")] = Path("review.html"),
     detections: Annotated[int, typer.Option(help="How many of the least certain ones", min=0, max=1000)] = 100,
+    unmarked: Annotated[int, typer.Option(help="How many photos in which nothing was found", min=0, max=1000)] = 20,
 ) -> None:
-    """Write review.html: the least certain detections and the photos in quarantine, for a person to decide on.
+    """Write review.html for a person to decide: photos in quarantine, the least certain detections, and some without any.
 
     The page holds readable faces: it is for this machine, and neither for git, DVC nor a mail. What is decided is saved from it
     as verdicts.csv, which the anonymize stage reads; a photo without a verdict is not examined again.
@@ -41,6 +42,7 @@ def main(
     earlier = verdicts.read(saved) if saved.is_file() else []
     try:
         asked, left_out = review.least_certain(audited["photos"], detections)
+        asked += review.unmarked(audited["photos"], unmarked)
     except (KeyError, TypeError) as error:
         raise InputError(f"{audit}: not as this version writes it ({error!r}); run the anonymize stage again") from None
     rows = tables.read(quarantine, ["id", "reason"]).itertuples(index=False, name=None)

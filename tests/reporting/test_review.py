@@ -52,6 +52,18 @@ def test_as_many_as_wanted_are_asked_the_least_certain_first(photos: dict[str, A
             assert len(scores) >= count // 2
 
 
+@given(audits, st.integers(0, 9))
+def test_some_photos_in_which_nothing_was_found_are_shown_for_what_was_missed(
+    photos: dict[str, Any], count: int
+) -> None:
+    asked = review.unmarked(photos, count)
+    empty = {record["source"] for record in photos.values() if not record["faces"] + record["readable"]}
+    assert len({one.source for one in asked}) == len(asked) == min(count, len(empty))
+    assert all(photos[one.photo]["source"] == one.source in empty for one in asked)
+    again = review.unmarked(dict(reversed(photos.items())), count)
+    assert [one.source for one in again] == [one.source for one in asked]
+
+
 def face(x: int, score: float, look: int = 1, side: int = 40) -> dict[str, Any]:
     return {"x": x, "y": 20, "w": side, "h": side, "score": score, "pass": look}
 

@@ -34,7 +34,7 @@ LIES_IN = (
 class Question:
     """Something for a person to decide: a detection, or a photo in quarantine."""
 
-    kind: Literal["quarantined", "readable", "obscured"]
+    kind: Literal["quarantined", "readable", "obscured", "unmarked"]
     photo: str
     source: str  # SHA-256 of the original
     box: Box | None = None  # of the detection
@@ -68,6 +68,16 @@ def least_certain(photos: Mapping[str, Mapping[str, Any]], count: int) -> tuple[
     chosen = readable[: max(count // 2, count - len(obscured))]
     chosen += obscured[: count - len(chosen)]
     return chosen, len(readable) + len(obscured) - len(chosen)
+
+
+def unmarked(photos: Mapping[str, Mapping[str, Any]], count: int) -> list[Question]:
+    """``count`` photos in which nothing was found, by chance, the same ones each time: is a face in them that was missed?"""
+    empty = {
+        record["source"]: photo
+        for photo, record in photos.items()
+        if not (record["faces"] or record["readable"] or record["verdicts"])
+    }
+    return [Question("unmarked", empty[source], source) for source in sorted(empty)[:count]]  # hashes are in no order
 
 
 def _detections(photos: Mapping[str, Mapping[str, Any]], kind: Any) -> Iterator[Question]:

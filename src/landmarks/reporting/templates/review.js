@@ -22,6 +22,12 @@ const KINDS = {
     accept: ["face", "A face: keep it obscured"],
     reject: ["not_a_face", "No face in the box: leave it readable"],
   },
+  unmarked: {
+    title: "Nothing was found in this photo",
+    meaning: "One of some photos drawn by chance. Is a face in it that was missed? Add it by a box.",
+    accept: ["pass", "No other face is readable"],
+    reject: ["stay_out", "Keep it out"],
+  },
 };
 const SVG = "http://www.w3.org/2000/svg";
 const at = (name) => document.getElementById(name);
