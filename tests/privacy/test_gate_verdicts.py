@@ -12,7 +12,7 @@ from support import Done, Script, fails_in_one_line, gate_settings
 
 from landmarks.common.files import sha256
 from landmarks.images import decoding
-from landmarks.privacy import face_detectors, gate, redaction, verdicts
+from landmarks.privacy import gate, redaction, verdicts
 from landmarks.privacy.verdicts import Box, PhotoVerdicts
 
 
@@ -132,8 +132,8 @@ def test_a_photo_that_stays_out_counts_for_no_limit(run: Run) -> None:
 
 def test_a_photo_that_may_pass_passes_as_far_as_it_is_obscured(portraits: Path, tmp_path: Path) -> None:
     class Stubborn(gate.GateSettings):  # a detector that sees a face whatever is done to it
-        def face_detector(self) -> face_detectors.Look:
-            return lambda picture, confidence: [redaction.Face(9, 9, 40, 40, 0.9)]
+        def look(self, picture: redaction.Picture) -> list[redaction.Face]:
+            return [redaction.Face(9, 9, 40, 40, 0.9)]
 
     settings, original = Stubborn(**vars(gate_settings())), portraits / "upright0.jpg"
     with pytest.raises(gate.QuarantineError, match=gate.STILL_FOUND):

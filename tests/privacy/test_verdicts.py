@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support import examples, gate_settings
 
 from landmarks.common.errors import InputError
-from landmarks.privacy import face_detectors, gate, verdicts
+from landmarks.privacy import gate, redaction, verdicts
 from landmarks.privacy.redaction import Face
 from landmarks.privacy.verdicts import PhotoVerdicts, Verdict
 
@@ -104,8 +104,8 @@ def test_a_verdict_leaves_its_own_box_readable_and_no_other(
     decided = PhotoVerdicts(faces=tuple(sorted(drawn - rejected)), not_faces=tuple(sorted(rejected)))
 
     class Found(gate.GateSettings):
-        def face_detector(self) -> face_detectors.Look:
-            return lambda picture, confidence: found
+        def look(self, picture: redaction.Picture) -> list[redaction.Face]:
+            return found
 
     used = Found(**{**vars(gate_settings()), "confidence": 0.5, "recheck": 0.2})
     picture = np.zeros((9, 9, 3), np.uint8)

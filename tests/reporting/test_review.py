@@ -15,7 +15,7 @@ from PIL import Image
 from support import Script, examples, fails_in_one_line, gate_settings
 
 from landmarks.common.files import sha256, write_json
-from landmarks.privacy import face_detectors, gate, redaction, verdicts
+from landmarks.privacy import gate, redaction, verdicts
 from landmarks.reporting import review
 
 sides = st.integers(0, 300)
@@ -184,8 +184,8 @@ def test_verdicts_given_before_are_part_of_what_is_saved(script: Script, folder:
 
 def test_a_photo_in_quarantine_is_shown_as_it_would_pass(folder: Path) -> None:
     class Stubborn(gate.GateSettings):  # a detector that sees a face whatever is done to it
-        def face_detector(self) -> face_detectors.Look:
-            return lambda picture, confidence: [redaction.Face(100, 100, 40, 60, 0.9)]
+        def look(self, picture: redaction.Picture) -> list[redaction.Face]:
+            return [redaction.Face(100, 100, 40, 60, 0.9)]
 
     used = Stubborn(**{**vars(gate_settings()), "passes": 2, "margin": 0.5})
     reason = f"{gate.STILL_FOUND} after 2 passes (score 0.9)"

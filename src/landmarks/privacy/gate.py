@@ -58,6 +58,14 @@ class GateSettings:
         }
         return partial(face_detectors.detect, **which)
 
+    def look(self, picture: redaction.Picture) -> list[redaction.Face]:
+        """Return all detections that score ``recheck``, largest first."""
+        return self.face_detector()(picture, self.recheck)
+
+    def look_again(self, picture: redaction.Picture, obscured: list[redaction.Face]) -> list[redaction.Face]:
+        """Return the detections that score ``recheck`` after some were ``obscured``, largest first."""
+        return self.look(picture)
+
     def faces_to_obscure(self, picture: redaction.Picture) -> list[redaction.Face]:
         """Return all faces that score ``recheck`` if one of them scores ``confidence``, otherwise none."""
         return self.first_look(picture, verdicts.NONE)[0]
@@ -69,7 +77,7 @@ class GateSettings:
 
         Whether the photo has a face is asked of all detections: a verdict on one of them leaves no other readable.
         """
-        found = self.face_detector()(picture, self.recheck)
+        found = self.look(picture)
         kept, cleared = decided.divide(found)
         if decided.faces or max((face.score for face in found), default=0.0) >= self.confidence:
             return decided.drawn() + kept, cleared
@@ -118,13 +126,12 @@ def examine(original: Path, target: Path, settings: GateSettings, decided: Verdi
     person = decided.get(source, verdicts.NONE)
     if person.whole == "stay_out":
         raise QuarantineError(KEPT_OUT)
-    detect, record, looks = settings.face_detector(), [], 1
-    faces, readable = settings.first_look(picture, person)
+    (faces, readable), record, looks = settings.first_look(picture, person), [], 1
     while faces and looks <= settings.passes:
         record += [{**dataclasses.asdict(face), "pass": looks} for face in faces]
         method = settings.method if looks == 1 else "solid"
         picture = redaction.obscure(picture, faces, method, settings.margin * looks, settings.cells, settings.shape)
-        (faces, cleared), looks = person.divide(detect(picture, settings.recheck)), looks + 1
+        (faces, cleared), looks = person.divide(settings.look_again(picture, faces)), looks + 1
         readable = verdicts.joined(readable, cleared)
     if faces and person.whole != "pass":
         score = max(face.score for face in faces)

@@ -7,7 +7,7 @@
 | x, y, w, h | a box in the upright original, pixels; empty where the verdict is about the whole photo |
 | verdict | ``face`` or ``not_a_face`` of a box, ``pass`` or ``stay_out`` of a photo |
 
-``face``: the box is obscured, whether a detector finds it or not. ``not_a_face``: no face is in the box, and the detection there
+``face``: the box is obscured, whether a detector finds it or not, in a photo that counts as one with faces. ``not_a_face``: no face is in the box, and the detection there
 is left readable. ``pass``: the photo passes even if a detector still finds a face once it was obscured. ``stay_out``: it never
 passes. No verdict leaves another box readable.
 """

@@ -151,7 +151,7 @@ def _ask_about(
             return
         picture = decoding.read(passing)
     grown = [(face, settings.margin * (face["pass"] - 1)) for face in record.faces]  # later covers reach further
-    found = settings.face_detector()(picture, settings.recheck)
+    found = settings.look(picture)
     review.photos[source], review.files[source] = _frame(picture, SIDE), original
     review.questions.append(
         Question(
