@@ -20,7 +20,6 @@ from landmarks.dataset import tables
 from landmarks.images import folders
 from landmarks.privacy import gate
 from landmarks.privacy import verdicts as reviewed
-from landmarks.privacy.redaction import Face
 
 NAMED = 5  # verdicts that decide nothing which are named on the screen; faces.json names all
 
@@ -50,8 +49,8 @@ def main(
     To look over what it was least sure of: python src/review.py FOLDER OUT
     """
     settings = anonymize.gate
-    own = anonymous / "verdicts.csv"  # need not be there
-    decisions = reviewed.read(verdicts or own) if verdicts or own.is_file() else []
+    decided_in = verdicts or anonymous / "verdicts.csv"  # which need not be there
+    decisions = reviewed.read(decided_in) if verdicts or decided_in.is_file() else []
     others: Counter[str] = Counter()
     originals = _listed(images, listing) if listing else _all_in(images, others)
     review = "python src/review.py" if listing else shlex.join(["python", "src/review.py", str(images), str(anonymous)])
@@ -89,7 +88,7 @@ def main(
     for file in anonymous.glob("*.jpg") if listing else ():
         if file.stem not in passed:
             file.unlink()
-    unused = _unused(decisions, passed, [originals[photo] for photo, _ in refused])
+    unused = _unused(decided_in, decisions, passed, [originals[photo] for photo, _ in refused])
     counts = {**_count(passed), "quarantined": len(refused)}
     write_json(audit, {**identity, **counts, "unused_verdicts": unused, "photos": passed})
     cache.delete()  # the audit file holds all its records
@@ -103,15 +102,15 @@ def main(
             print(f"anonymize: {folders.summary(others)}", file=sys.stderr)
 
 
-def _unused(decisions: list[reviewed.Verdict], passed: dict[str, Any], refused: list[Path]) -> list[str]:
+def _unused(path: Path, decisions: list[reviewed.Verdict], passed: dict[str, Any], refused: list[Path]) -> list[str]:
     """The verdicts that decide nothing, a line each; said on stderr as well."""
-    readable = {
-        photo["source"]: [reviewed.box_of(Face(**face)) for face in photo["readable"]] for photo in passed.values()
-    }
+    readable = {photo["source"]: list(map(reviewed.recorded, photo["readable"])) for photo in passed.values()}
     lines = reviewed.unused(decisions, readable, [sha256(path) for path in refused if path.is_file()])
     if lines:
         some = "; ".join(lines[:NAMED]) + "; ..." * (len(lines) > NAMED)
-        print(f"anonymize: {len(lines)} of {len(decisions)} verdicts decide nothing now: {some}", file=sys.stderr)
+        print(
+            f"anonymize: {path}: {len(lines)} of {len(decisions)} verdicts decide nothing now: {some}", file=sys.stderr
+        )
     return lines
 
 

@@ -38,7 +38,10 @@ def main(
     if not quarantine.is_file():
         raise InputError(f"{quarantine}: no such file; run the anonymize stage first, or name the folder that it wrote")
     audited = read_json(audit, "anonymize") if audit.is_file() else {"photos": {}}  # too many photos did not pass
-    used = {**stage.params()["anonymize"], **audited, "models": stage.params()["anonymize"]["models"]}
+    experiment, params = results == DATA, stage.params()["anonymize"]
+    used = (
+        params if experiment else {**params, **audited, "models": params["models"]}
+    )  # as the options of that run were
     earlier = verdicts.read(saved) if saved.is_file() else []
     try:
         asked, left_out = review.least_certain(audited["photos"], detections)
@@ -51,7 +54,6 @@ def main(
     )  # fmt: skip
     if prepared.changed and not prepared.questions:
         raise InputError(f"{images}: none of the photos that {results} tells of is in there; name both folders")
-    experiment = results == DATA
     again = "dvc repro" if experiment else shlex.join(["python", "src/anonymize.py", str(images), str(results)])
     review.write(page, prepared, earlier, saved, again)
     print(f"{page}: {len(prepared.questions)} questions, {html_page.size(page.stat().st_size)}; open it in a browser")

@@ -7,9 +7,9 @@
 | x, y, w, h | a box in the upright original, pixels; empty where the verdict is about the whole photo |
 | verdict | ``face`` or ``not_a_face`` of a box, ``pass`` or ``stay_out`` of a photo |
 
-``face``: the box is obscured, whether a detector finds it or not, in a photo that counts as one with faces. ``not_a_face``: no face is in the box, and the detection there
-is left readable. ``pass``: the photo passes even if a detector still finds a face once it was obscured. ``stay_out``: it never
-passes. No verdict leaves another box readable.
+``face``: the box is obscured, whether a detector finds it or not, and the photo counts as one that has a face. ``not_a_face``:
+no face is in the box, and the detection there is left readable. ``pass``: the photo passes even if a detector still finds a
+face once it was obscured. ``stay_out``: it never passes. No verdict leaves another box readable.
 """
 
 import dataclasses
@@ -86,6 +86,11 @@ NO_VERDICTS: Verdicts = {}
 def box_of(face: Face) -> Box:
     """The box of a detection."""
     return face.x, face.y, face.w, face.h
+
+
+def recorded(face: Mapping[str, Any]) -> Box:
+    """The box of a detection as faces.json has it."""
+    return face["x"], face["y"], face["w"], face["h"]
 
 
 def overlap(one: Box, other: Box) -> float:

@@ -87,9 +87,9 @@ def _detections(photos: Mapping[str, Mapping[str, Any]], kind: Any) -> Iterator[
         known = [*decided.get("face", []), *(decided.get("not_a_face", []) if kind == "readable" else [])]
         faces = record["readable"] if kind == "readable" else list(_found_first(record["faces"]))
         for face in faces:
-            box = _box(face)
+            box = verdicts.recorded(face)
             if (record["source"], box) in seen or any(
-                verdicts.overlap(box, _tuple(other)) > verdicts.SAME for other in known
+                verdicts.overlap(box, tuple(other)) > verdicts.SAME for other in known
             ):
                 continue
             seen.add((record["source"], box))
@@ -99,8 +99,8 @@ def _detections(photos: Mapping[str, Mapping[str, Any]], kind: Any) -> Iterator[
 def _found_first(faces: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Without those found in a later look in the cover of an earlier one."""
     for face in faces:
-        earlier = (_box(other) for other in faces if other["pass"] < face["pass"])
-        if not any(_part_inside(_box(face), other) >= LIES_IN for other in earlier):
+        earlier = (verdicts.recorded(other) for other in faces if other["pass"] < face["pass"])
+        if not any(_part_inside(verdicts.recorded(face), other) >= LIES_IN for other in earlier):
             yield face
 
 
@@ -156,7 +156,7 @@ def _ask_about(
     review.questions.append(
         Question(
             kind="quarantined", photo=photo, source=source, score=max((face.score for face in found), default=None),
-            cover=tuple(dict.fromkeys(_grow(_box(face), by) for face, by in grown)),
+            cover=tuple(dict.fromkeys(_grow(verdicts.recorded(face), by) for face, by in grown)),
             found=tuple(verdicts.box_of(face) for face in found),
         )
     )  # fmt: skip
@@ -218,15 +218,6 @@ def _address(file: Path, page: Path) -> str:
 def _text(name: str) -> str:
     """Names of files need not be UTF-8."""
     return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _box(face: Mapping[str, Any]) -> Box:
-    return _tuple([face[side] for side in verdicts.SIDES])
-
-
-def _tuple(box: Sequence[int]) -> Box:
-    x, y, w, h = box
-    return x, y, w, h
 
 
 def _grow(box: Box, by: float) -> Box:
