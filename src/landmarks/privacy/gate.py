@@ -15,7 +15,7 @@ from landmarks.common.errors import InputError
 from landmarks.common.knobs import Knob
 from landmarks.common.result_cache import ResultCache, code_hash, fingerprint
 from landmarks.images import decoding
-from landmarks.privacy import face_detectors, redaction, verdicts
+from landmarks.privacy import boxes, cascade, face_detectors, onnx_input, redaction, verdicts
 from landmarks.privacy.verdicts import NO_VERDICTS, PhotoVerdicts, Verdicts
 
 STILL_FOUND = "a face is still found"  # how the reasons start that a person can overrule
@@ -29,12 +29,16 @@ class GateSettings:
     Raises ``InputError`` if the second examination would be less strict than the first.
     """
 
-    detector: Annotated[face_detectors.Name, Knob("Face detector; strict: centerface and yunet, all sizes and turns")]
-    models: Annotated[str, Knob("Folder of the model files of yunet and ssd; without it they are downloaded once")]
-    sizes: Annotated[tuple[int, ...], Knob("Long sides, pixels, at which a photo is examined", min=32)]
+    detector: Annotated[
+        cascade.Detector, Knob("Who looks; strict: two networks, all sizes and turns; ssd: the thesis'")
+    ]
+    models: Annotated[
+        str, Knob("Folder of the model files of ssd and of another yunet; without it ssd is downloaded once")
+    ]
+    sizes: Annotated[tuple[int, ...], Knob("Long sides, pixels, at which a photo is examined; 0: its own", min=0)]
     turned: Annotated[int, Knob("The same for the photo turned by 90, 180 and 270 degrees; 0: it is not", min=0)]
     confidence: Annotated[float, Knob("Lowest score taken for a face", min=0.01, max=0.99)]
-    recheck: Annotated[float, Knob("The same where there is a face, and in the second look", min=0.01, max=0.99)]
+    recheck: Annotated[float, Knob("The same where there is a face, and in what was obscured", min=0.01, max=0.99)]
     passes: Annotated[int, Knob("Times a photo is obscured before it goes to quarantine", min=1, max=9)]
     method: Annotated[redaction.Method, Knob("What is done to a face; blur is weak")]
     shape: Annotated[redaction.Shape, Knob("The whole box, or the ellipse in it")]
@@ -48,23 +52,17 @@ class GateSettings:
             problem = f"anonymize.recheck is {self.recheck}, above anonymize.confidence {self.confidence}"
             raise InputError(f"{problem}: the second look must not overlook what the first would see; lower it")
 
-    def face_detector(self) -> face_detectors.Look:
-        """Return the function that finds faces under these settings."""
-        which: dict[str, Any] = {
-            "name": self.detector,
-            "models": self.models,
-            "sizes": self.sizes,
-            "turned": self.turned,
-        }
-        return partial(face_detectors.detect, **which)
+    def search(self) -> cascade.Search:
+        """Return how faces are searched for under these settings."""
+        return cascade.Search(detector=self.detector, models=self.models, sizes=self.sizes, turned=self.turned)
 
     def look(self, picture: redaction.Picture) -> list[redaction.Face]:
         """Return all detections that score ``recheck``, largest first."""
-        return self.face_detector()(picture, self.recheck)
+        return self.search().found(picture, self.confidence, self.recheck)
 
     def look_again(self, picture: redaction.Picture, obscured: list[redaction.Face]) -> list[redaction.Face]:
         """Return the detections that score ``recheck`` after some were ``obscured``, largest first."""
-        return self.look(picture)
+        return self.search().faces_near(picture, obscured, self.recheck)
 
     def faces_to_obscure(self, picture: redaction.Picture) -> list[redaction.Face]:
         """Return all faces that score ``recheck`` if one of them scores ``confidence``, otherwise none."""
@@ -104,17 +102,18 @@ def identity(settings: GateSettings) -> dict[str, Any]:
     """Return what decides on the result of a photo: settings, model files, and the code that finds and obscures faces."""
     values = {**dataclasses.asdict(settings), "sizes": list(settings.sizes)}  # a list, as JSON gives it back
     del values["models"]  # the folder of the model files changes no result
-    code = code_hash(face_detectors.__file__, redaction.__file__, verdicts.__file__, __file__, decoding.__file__)
-    return {**values, "model_sha256": face_detectors.digests(settings.detector, settings.models), "code": code[:16]}
+    modules = (boxes, cascade, face_detectors, onnx_input, redaction, verdicts, decoding)
+    code = code_hash(__file__, *(str(module.__file__) for module in modules))
+    return {**values, "model_sha256": settings.search().digests(), "code": code[:16]}
 
 
 def examine(original: Path, target: Path, settings: GateSettings, decided: Verdicts = NO_VERDICTS) -> PassedPhoto:
     """Write ``original`` to ``target`` with its faces obscured, as a JPEG without metadata.
 
     A photo in which nothing scores ``confidence`` passes unchanged. In any other, all that scores the lower ``recheck`` is
-    obscured and the photo examined again; what is found then is covered in one grey, wider each time, at most ``passes``
-    times. What a person decided (``decided``) comes first. Raises ``QuarantineError`` if a face is still found or the photo
-    cannot be read, ``OSError`` if the target cannot be written.
+    obscured, and what was obscured is examined again with its surroundings, since nothing else has changed; what is found then
+    is covered in one grey, wider each time, at most ``passes`` times. What a person decided (``decided``) comes first. Raises
+    ``QuarantineError`` if a face is still found or the photo cannot be read, ``OSError`` if the target cannot be written.
     """
     try:
         content = original.read_bytes()

@@ -49,18 +49,6 @@ def _inside(face: Face, larger: Face) -> bool:
     return max(width, 0) * max(height, 0) >= SAME * face.w * face.h
 
 
-def turn_back(face: Face, turns: int, width: int, height: int) -> Face:
-    """Where a face lies in a photo of ``width`` x ``height`` when it was found after ``turns`` quarter turns against the clock."""
-    x, y, w, h = face.x, face.y, face.w, face.h
-    if turns == 1:
-        x, y, w, h = width - y - h, x, h, w
-    elif turns == 2:
-        x, y = width - x - w, height - y - h
-    elif turns == 3:
-        x, y, w, h = y, height - x - w, h, w
-    return Face(x, y, w, h, face.score)
-
-
 def obscure(
     picture: Picture, faces: list[Face], method: Method, margin: float, cells: int, shape: Shape = "box"
 ) -> Picture:
