@@ -71,7 +71,12 @@ class Search:
         return "" if self.detector == "cascade" else self.models
 
     def faces(self, picture: Picture, confidence: float, recheck: float) -> list[redaction.Face]:
-        """Return all faces that score ``recheck`` if one of them scores ``confidence``, otherwise none; largest first.
+        """Return all faces that score ``recheck`` if one of them scores ``confidence``, otherwise none; largest first."""
+        found = self.found(picture, confidence, recheck)
+        return found if any(face.score >= confidence for face in found) else []
+
+    def found(self, picture: Picture, confidence: float, recheck: float) -> list[redaction.Face]:
+        """Return all that scores ``recheck``, searched closely if something scores ``confidence``; largest first.
 
         The photo is uint8 BGR (height, width, 3). Raises ``InputError`` if a model file is missing or altered.
         """
@@ -84,8 +89,6 @@ class Search:
         else:
             looks = self._looks(photo, recheck, all_turns=self.detector == "strict")
             found = np.concatenate([look for _, look in looks])
-        if not (found[:, 4] >= confidence).any():
-            return []
         return redaction.merge([_face(row) for row in found if row[4] >= recheck])
 
     def faces_near(self, picture: Picture, faces: list[redaction.Face], lowest: float) -> list[redaction.Face]:
@@ -121,7 +124,7 @@ class Search:
         return boxes.turn_back(found, turns, width, height)
 
     def _in_two_stages(self, photo: "_Photo", confidence: float, recheck: float, big: float) -> Boxes:
-        """What the cascade finds: none, or what scores ``recheck``."""
+        """What the cascade finds; places are looked at closely only where one of them scores ``confidence``."""
         looks = [look for look in self._looks(photo, SUSPECTED, all_turns=False) if len(look[1])]
         sure = {turns for turns, look in looks if _surest(look) >= SURE}
         candidates = [np.column_stack([look, np.full(len(look), turns)]) for turns, look in looks
@@ -138,7 +141,7 @@ class Search:
         scores = np.sort(np.vstack([seen, close]), axis=0)[-2:].mean(axis=0)
         scores[(scores < CLEAR) & (suspected[:, 2:4].max(axis=1) >= big * photo.longest)] = 0
         if scores.max() < confidence:
-            return boxes.NONE
+            return np.column_stack([suspected[:, :4], scores]).astype(np.float32)
         close[~promising] = _close_looks(photo, suspected[~promising])
         scores = np.where(scores >= confidence, scores, (scores + close) / 2 * (scores > 0))
         found = np.column_stack([suspected[:, :4], scores]).astype(np.float32)

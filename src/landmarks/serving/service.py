@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from landmarks.common import parallel
 from landmarks.common.status import OTHER_FORMATS, Status, StatusError
 from landmarks.deep import classifier, occlusion
-from landmarks.images import decoding
+from landmarks.images import decoding, formats
 from landmarks.serving.batching import Batcher
 from landmarks.serving.decoding_queue import DecodingQueue
 from landmarks.serving.limits import RequestLimits
@@ -111,16 +111,16 @@ class PredictionService:
 
     def _pixels(self, content: bytes) -> int | StatusError:
         """Width times height of a photo, from its head; the error if it has none, or if they are too many."""
-        most = self.limits.megapixels if content.startswith(decoding.JPEG) else self.limits.megapixels_other
+        most = self.limits.megapixels if formats.read_format(content) == "JPEG" else self.limits.megapixels_other
         try:
-            (width, height), _ = decoding.header(content, int(most * 1e6))
+            width, height = decoding.header(content, int(most * 1e6)).size
         except StatusError as error:
             return error
         return width * height
 
     async def _evaluate_one(self, content: bytes, pixels: int) -> Evaluated:
         with self.batcher.preparing():
-            share = pixels if content.startswith(decoding.JPEG) else 2 * pixels  # which is decoded at full size
+            share = pixels if formats.read_format(content) == "JPEG" else 2 * pixels  # which is decoded at full size
             picture = await self.decoding(share, partial(self.predictor.preprocess, content, pixels))
         return Evaluated(picture, *await self.batcher(picture))
 
