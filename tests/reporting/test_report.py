@@ -20,7 +20,7 @@ from landmarks.common.errors import InputError
 from landmarks.reporting import html_page, report, svg_charts
 
 COUNTS = {"download": {"failed": {}}, "split": {"landmarks": 3}, "keypoints": {"kaze": {}}}  # the fewest of a report
-EPOCHS = "epoch,phase,loss,accuracy,validation_loss,validation_accuracy"
+EPOCHS = "step,phase,loss,accuracy,validation_loss,validation_accuracy"
 STAGE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["report"]
 
 
@@ -187,7 +187,7 @@ def test_a_missing_file_is_one_line_that_names_it(left: Path, page: Path, tmp_pa
         ("metrics/results.json", json.dumps({"models": {}, "data": COUNTS}), "no models"),
         ("metrics/results.json", json.dumps({"models": {"a": 1}, "data": COUNTS}), "no validation.top1"),
         ("metrics/results.json", "[1", "results.json"),
-        ("plots/history/plain.csv", "epoch,phase,loss\n1,head,2\n", "accuracy"),
+        ("plots/history/plain.csv", "step,phase,loss\n1,head,2\n", "accuracy"),
         ("plots/history/plain.csv", f"{EPOCHS}\n1,a,2,x,2,2\n", "row 2"),
         ("plots/sweep.csv", "components,train,validation,all_train,test\n", "no rows"),
         ("plots/faces.png", "nothing", "not a PNG"),

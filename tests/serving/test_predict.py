@@ -35,7 +35,7 @@ def encoded(picture: np.ndarray[Any, Any], kind: str, **options: Any) -> bytes:
 
 def test_a_photo_is_preprocessed_as_in_training(photo: bytes, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(photo)
-    for taken in (preprocessing(crop=True), preprocessing(crop=False)):
+    for taken in (preprocessing(), preprocessing(views=("squashed", "mirror", "bottom_right"))):
         assert (uploads.preprocess(photo, taken) == taken.read(tmp_path / "photo.jpg")).all()
 
 
@@ -181,7 +181,7 @@ def test_the_model_of_the_pipeline_predicts_as_its_cnn_stage_did() -> None:
     from landmarks.serving import predictor
 
     loaded = predictor.load(ROOT / "models/plain.json", ROOT / "dvc.lock")
-    for row in predicted_by_stage(ROOT / "data/split.csv", ROOT / "plots/predictions/plain.csv").itertuples():
+    for row in predicted_by_stage(ROOT / "data/split.csv", ROOT / "data/predictions/plain.csv").itertuples():
         content = (ROOT / f"data/anonymous/{row.id}.jpg").read_bytes()
         (prediction,) = loaded.predict([loaded.preprocess(content)], 1)
         assert prediction.top[0].label == row.predicted

@@ -12,6 +12,8 @@ from landmarks.common.errors import InputError
 from landmarks.common.files import whole
 from landmarks.dataset import schema
 
+PROBABILITY = "p:"  # starts the columns of probabilities, a label each
+
 
 def read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read ``columns`` of a CSV file as text, nothing taken for null.
@@ -79,16 +81,33 @@ def require_parts(path: Path, there: Iterable[str], parts: Iterable[str] = schem
 def write_predictions(
     path: Path, ids: Iterable[str], actual: Iterable[str], labels: Sequence[str], probabilities: NDArray[Any]
 ) -> None:
-    """Write id, actual, predicted, confidence: ``probabilities`` is (n, labels), the confidence its largest, 6 digits.
+    """Write id, actual, predicted, confidence, and ``p:<label>`` for each label: ``probabilities``, (n, labels), 6 digits.
 
-    Raises ``InputError`` if one is no number.
+    The confidence is the largest of them. Raises ``InputError`` if one is no number.
     """
     if not np.isfinite(probabilities).all():
         raise InputError(f"{path}: some photos get no probability; have the model's training photos any keypoints?")
     best = probabilities.argmax(axis=1)
     predicted = np.asarray(labels)[best]
-    confidence = probabilities[np.arange(len(best)), best].astype(float).round(6)
-    write(path, pd.DataFrame({"id": ids, "actual": actual, "predicted": predicted, "confidence": confidence}))
+    rounded = probabilities.astype(float).round(6)
+    confidence = rounded[np.arange(len(best)), best]
+    told = {"id": list(ids), "actual": list(actual), "predicted": predicted, "confidence": confidence}
+    write(path, pd.DataFrame(told | {f"{PROBABILITY}{label}": rounded[:, i] for i, label in enumerate(labels)}))
+
+
+def read_probabilities(path: Path, landmarks: pd.Series) -> pd.DataFrame:
+    """The probabilities that ``write_predictions`` wrote, a column a label, in the order of ``landmarks``, indexed by id.
+
+    Raises ``InputError`` as ``read_predictions``, or if one is none.
+    """
+    confidence = read_predictions(path, landmarks)["confidence"]
+    names = [name for name in pd.read_csv(path, nrows=0).columns if name.startswith(PROBABILITY)]
+    table = read(path, ["id", *names]).set_index("id").loc[landmarks.index]
+    values = table.apply(pd.to_numeric, errors="coerce").rename(columns=lambda name: name.removeprefix(PROBABILITY))
+    if not names or not (sound := values.max(axis=1, skipna=False) == confidence).all():
+        photo = sound.idxmin() if names else landmarks.index[0]
+        raise InputError(f"{path}: the photo {photo!r} has no probability of each landmark; run: dvc repro")
+    return values
 
 
 def read_predictions(path: Path, landmarks: pd.Series) -> pd.DataFrame:
