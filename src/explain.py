@@ -41,7 +41,7 @@ def main(
         chosen = own.min()
         picture = network.preprocessing.read(anonymous / f"{chosen}.jpg")
         probability, drops = occlusion.drops(network.probabilities, picture, network.labels.index(label), explain.cells)
-        explained.append((chosen, label, probability, picture, drops))
+        explained.append((chosen, label, probability, picture[: network.preprocessing.size], drops))
     columns = zip(("id", "landmark", "probability", "picture", "drops"), zip(*explained, strict=True), strict=True)
     with whole(maps) as partial, partial.open("wb") as file:
         arrays: dict[str, Any] = {name: np.array(values) for name, values in columns}

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import psutil
 import typer
@@ -164,7 +164,9 @@ def _argument(kind: Any) -> Any:
 def _option(name: str, kind: Any, knob: Knob, default: Any) -> inspect.Parameter:
     option = typer.Option(help=knob.help, min=knob.min, max=knob.max)
     if get_origin(kind) is tuple:
-        kind = list[get_args(kind)[0]]  # type: ignore[misc]  # a type made at run time
+        entry = get_args(kind)[0]
+        kind = list[str if get_origin(entry) is Literal else entry]  # type: ignore[misc]  # typer takes no list of choices
+        default = [default] if isinstance(default, str) else default
     chosen = inspect.Parameter.empty if default is MISSING else default
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=chosen, annotation=Annotated[kind, option])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support import Done, Script
 
-PLAIN = ("--no-augment", "--views", 1)  # the rest is as params.yaml has it
+PLAIN = ("--no-augment", "--augmentations", 1)  # the rest is as params.yaml has it
 MADE = ("model.json", "model.weights.h5", "history.csv", "predictions.parquet")
 Train = Callable[..., Done]
 

@@ -59,7 +59,7 @@ def corrupt_model(tree: Path, rows: pd.DataFrame) -> None:
     ids = list(rows.index[rows["split"] == "test"])
     shown = image_cache.preprocessed(tree / "data" / "anonymous", ids, network.preprocessing)
     sides = [classifier.scaled(pictures) for pictures in (shown, shown[:, :, ::-1])]
-    seen = np.concatenate([network.model.layers[0](side, training=False) for side in sides])
+    seen = np.concatenate([network.vectors(side) for side in sides])
     wanted = np.repeat([[-9.0, 9.0, -9.0], [9.0, -9.0, -9.0]], len(ids), axis=0)
     network.model.layers[-1].set_weights([np.linalg.lstsq(seen, wanted)[0], np.zeros(3)])
     classifier.save(tree / "models" / "plain.json", network)

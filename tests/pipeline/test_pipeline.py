@@ -242,7 +242,8 @@ def test_the_thesis_profile_gives_the_values_of_the_thesis() -> None:
         "label_smoothing": 0.1, "l2": 1e-4, "dropout": 0.2,
     }  # fmt: skip
     assert {name: thesis["cnn"][name] for name in wanted} == wanted
-    assert thesis["cnn"]["module"].endswith("google/imagenet/mobilenet_v2_100_224/feature_vector/4")
+    (module,) = thesis["cnn"]["module"]
+    assert module.endswith("google/imagenet/mobilenet_v2_100_224/feature_vector/4")
 
 
 @pytest.mark.slow

@@ -135,10 +135,12 @@ def _write_evaluation(root: Path, rows: pd.DataFrame) -> None:
 
 def write_network(root: Path, name: str) -> None:
     """A network of one layer, and two epochs of its training."""
-    (root / "models" / f"{name}.json").write_text(json.dumps({"recipe": asdict(recipe(module="a/module"))}))
+    (root / "models" / f"{name}.json").write_text(
+        json.dumps({"recipe": asdict(recipe(module=("a/module",), recipe="two-phase"))})
+    )
     with h5py.File(root / "models" / f"{name}.weights.h5", "w") as file:
         file["layers/dense/vars/0"], file["layers/dense/vars/1"] = np.zeros((7, 3)), np.zeros(3)
-    epochs = pd.DataFrame({"epoch": [1, 2], "phase": "head", "loss": [1.5, 0.5], "accuracy": [0.25, 0.75]})
+    epochs = pd.DataFrame({"step": [1, 2], "phase": "head", "loss": [1.5, 0.5], "accuracy": [0.25, 0.75]})
     epochs = epochs.assign(validation_loss=[1.25, 1.0], validation_accuracy=[0.5, 0.625])
     epochs.to_csv(root / "plots" / "history" / f"{name}.csv", index=False)
 

@@ -27,7 +27,7 @@ def inputs(tmp_path: Path) -> list[Path]:
     audit = {"detector": "yunet", "sizes": [320], "method": "solid"}
     counts = {"faces": 7, "photos_with_faces": 2, "quarantined": 1}
     (tmp_path / "faces.json").write_text(json.dumps(audit | counts))
-    made_by = asdict(recipe(module="somewhere/module", size=96))
+    made_by = asdict(recipe(module=("somewhere/module",), size=96))
     (tmp_path / "plain.json").write_text(json.dumps({"labels": ["1", "2"], "temperature": 1.5, "recipe": made_by}))
     names = ("sample.csv", "split.csv", "unknown.csv", "faces.json", "plain.json")
     return [ROOT / "metrics" / "evaluation.json", *(tmp_path / name for name in names)]

@@ -20,7 +20,7 @@ from landmarks.common.errors import InputError
 from landmarks.evaluation.results import ModelScores, ProbabilityScores, Score
 from landmarks.reporting import html_page, report, svg_charts
 
-EPOCHS = "epoch,phase,loss,accuracy,validation_loss,validation_accuracy"
+EPOCHS = "step,phase,loss,accuracy,validation_loss,validation_accuracy"
 STAGE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["report"]
 
 
@@ -194,7 +194,7 @@ def test_a_missing_file_is_one_line_that_names_it(left: Path, page: Path, tmp_pa
         ("metrics/evaluation.json", '{"models": {}, "data": {}}', "no models"),
         ("metrics/evaluation.json", '{"models": {"a": 1}, "data": {}}', "not as the evaluate stage writes it"),
         ("metrics/evaluation.json", "[1", "evaluation.json"),
-        ("plots/history/plain.csv", "epoch,phase,loss\n1,head,2\n", "accuracy"),
+        ("plots/history/plain.csv", "step,phase,loss\n1,head,2\n", "accuracy"),
         ("plots/history/plain.csv", f"{EPOCHS}\n1,a,2,x,2,2\n", "row 2"),
         ("plots/sweep.csv", "components,train,validation,all_train,test\n", "no rows"),
         ("plots/faces.png", "nothing", "not a PNG"),

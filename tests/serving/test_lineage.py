@@ -29,7 +29,7 @@ def test_the_record_of_a_model_has_its_files_threshold_and_parameters(answering:
     record = answering.record
     assert set(record.md5) == {"plain.json", "plain.weights.h5"}
     assert (record.checked, record.threshold, record.temperature, record.commit) == (True, 0.5, 1.5, None)
-    assert record.parameters["module"] == "data/demo/backbone"
+    assert record.parameters["module"] == ("data/demo/backbone",)
     commit = dvc_lineage.commit(ROOT)
     assert commit is None or len(commit.removesuffix("-dirty")) == 40
 

@@ -20,7 +20,7 @@ DEFAULT = 1024
 
 
 def preprocessed(folder: Path, ids: list[str], preprocessing: Preprocessing) -> Pictures:
-    """The photos ``folder/<id>.jpg``, uint8 RGB (n, size, size, 3), read-only.
+    """The photos ``folder/<id>.jpg``, the views of each one below the other, uint8 RGB (n, views * size, size, 3), read-only.
 
     Above ``LANDMARKS_CACHE`` megabytes (1,024) they lie in a file without a name, which ends with the process.
     Raises ``InputError`` if a photo cannot be read, or the disk is full.
@@ -28,7 +28,7 @@ def preprocessed(folder: Path, ids: list[str], preprocessing: Preprocessing) -> 
     # threads: processes take twice the time of both cores for 600 photos, since they have to start
     read = parallel.threads(partial(_read, folder, preprocessing), ids)
     pictures = progress.over(read, len(ids), "decode")
-    shape = (len(ids), preprocessing.size, preprocessing.size, 3)
+    shape = (len(ids), *preprocessing.shape)
     if np.prod(shape, dtype=np.int64) <= (parallel.environment(MEGABYTES) or DEFAULT) * 2**20:
         return np.fromiter(pictures, np.dtype((np.uint8, shape[1:])), len(ids))
     return _on_disk(pictures, shape)

@@ -110,11 +110,11 @@ def charts(facts: dict[str, Any]) -> dict[str, html_page.Picture]:
         "scores-chart": svg_charts.intervals(scores, 1 / facts["data"]["split"]["landmarks"], "accuracy", "chance"),
     }
     for name, network in facts["networks"].items():
-        epochs = [row["epoch"] for row in network["history"]]
+        steps, unit = [row["step"] for row in network["history"]], "epoch" if network["epochs"] else "strength"
         for measure in ("loss", "accuracy"):
             columns = {"training": measure, "validation": f"validation_{measure}"}
             series = {label: [row[column] for row in network["history"]] for label, column in columns.items()}
-            drawn[f"{measure}-{name}"] = svg_charts.lines(epochs, series, "epoch", measure)
+            drawn[f"{measure}-{name}"] = svg_charts.lines(steps, series, unit, measure)
     return {name: html_page.chart(svg) for name, svg in drawn.items()}
 
 

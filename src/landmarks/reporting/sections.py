@@ -123,20 +123,23 @@ def confusion(path: Path) -> dict[str, Any]:
 
 
 def network(folder: Path, history: Path, name: str, inputs: Inputs, scored: ModelScores) -> dict[str, Any]:
-    """Recipe, layers and training of a network (the thesis' figures 13, 14, 28 and 29), and its recall by class."""
-    described = inputs(folder / f"{name}.json")
+    """Recipe, layers and training of a network (the thesis' figures 13, 14, 28 and 29), and its recall by class.
+
+    Its history is by epoch, of a solved head by strength; ``epochs`` are the first and the last one.
+    """
+    described_recipe = recipe(inputs(folder / f"{name}.json"))
     layers = _layers(inputs(folder / f"{name}.weights.h5"))
-    columns = ["epoch", "loss", "accuracy", "validation_loss", "validation_accuracy"]
-    epochs = numbers(inputs(history), columns, ["phase"])
+    columns = ["step", "loss", "accuracy", "validation_loss", "validation_accuracy"]
+    steps = numbers(inputs(history), columns, ["phase"])
     recalls = [row.recall for row in scored.per_class.values()]
-    rows = [{**row, "epoch": int(row["epoch"])} for row in epochs.to_dict("records")]
+    rows = [{**row, "step": int(row["step"])} for row in steps.to_dict("records")]
+    by_epoch = {} if described_recipe["recipe"] == "frozen" else {"first": rows[0], "last": rows[-1]}
     return {
-        "recipe": recipe(described),
+        "recipe": described_recipe,
         "layers": layers,
         "total": sum(count for _, _, count in layers),
         "history": rows,
-        "first": rows[0],
-        "last": rows[-1],
+        "epochs": by_epoch,
         "recall": {"lowest": min(recalls, default=None), "highest": max(recalls, default=None)},
     }
 

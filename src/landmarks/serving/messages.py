@@ -94,7 +94,7 @@ class Explanation(BaseModel):
 
     prediction: Prediction
     label: str = Field(description="The landmark that the map explains: the most probable one")
-    crop: bool = Field(description="Whether the network saw the middle square; if not, the whole photo squashed")
+    crop: bool = Field(description="Whether the map is of the middle square; if not, of the whole photo squashed")
     drops: list[list[float]] = Field(description="By how much covering a place lowers the landmark's probability")
     similar: list[SimilarPhoto] = Field(description="The most similar training photos; empty if the server has none")
 

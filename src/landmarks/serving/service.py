@@ -44,7 +44,7 @@ PHOTO_ERRORS = {  # by the status that Predictor.preprocess gives: status code, 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluated:
-    """A photo as the network takes it, uint8 RGB (size, size, 3), and what the network returns: vector and probabilities."""
+    """A photo as the network takes it, uint8 RGB (views * size, size, 3), and what the network returns: vector and probabilities."""
 
     picture: NDArray[np.uint8]
     vector: NDArray[np.float32]
