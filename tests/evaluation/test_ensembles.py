@@ -1,5 +1,6 @@
 """An ensemble is the mean of its models' probabilities, calibrated as one model."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def test_models_of_other_landmarks_and_tables_without_probabilities_are_errors(
     script: Script, split: Path, told: tuple[Path, Path], tmp_path: Path
 ) -> None:
     network, model = told
-    changes = {
+    changes: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
         "different landmarks": lambda rows: rows.assign(**{"p:4": 0.0}),
         "no probability of its landmark": lambda rows: rows[list(prediction_files.COLUMNS)],
         "p1_00": lambda rows: rows.assign(**{"p:1": np.nan}),
