@@ -62,7 +62,7 @@ unexport PHOTOS  # what it says is no make: a path may hold a $$
 own: export OWN = $(value PHOTOS)
 own: setup  ## run the experiment on photos of yours: make own PHOTOS=folder (one subfolder a landmark) or PHOTOS=table.csv
 	@python src/own.py "$$OWN"
-	dvc repro
+	@.ci/repro
 
 profile: setup  ## turn params.yaml into another experiment: make profile NAME=thesis (back: git checkout params.yaml)
 	@python src/apply_profile.py profiles/$(NAME).yaml

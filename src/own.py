@@ -19,6 +19,7 @@ from landmarks.common.files import whole
 
 ROOT = stage.PARAMS.parent
 TABLES = Path("data/own")  # where git and DVC see tables of yours
+REAL = ROOT / "profiles" / "real.yaml"  # whose networks suit photographs
 ABOUT = """\
 # Photos of yours: make profile NAME=own. Only what differs from params.yaml; written by make own from what is there.
 # {photos}
@@ -31,7 +32,9 @@ def main(
     ],
     profile: Annotated[Path, "YAML to write: what differs from params.yaml"] = Path("profiles/own.yaml"),
 ) -> None:
-    """Set numbers of landmarks and photos from what is there, allow its schemes, and apply that to params.yaml."""
+    """Set numbers of landmarks and photos from what is there, allow its schemes, take the networks of profiles/real.yaml, and
+    apply that to params.yaml.
+    """
     if not photos:
         raise InputError("which photos? make own PHOTOS=folder (one subfolder a landmark), or PHOTOS=table.csv")
     source = _source(photos)
@@ -62,7 +65,8 @@ def _values(source: str) -> tuple[str, dict[str, Any]]:
     """
     params = stage.params()
     title = f"photos of {Path(source).name}"
-    values: dict[str, Any] = {"catalogue": {"source": source}, "report": {"title": title}}
+    networks = yaml.safe_load(REAL.read_text(encoding="utf-8"))["cnn"]
+    values: dict[str, Any] = {"catalogue": {"source": source}, "cnn": networks, "report": {"title": title}}
     if "://" in source:
         return "A table at a URL: the numbers of landmarks and photos stay as they were", values
     there = preflight.photos_of_each(preflight.landmarks_of(source))

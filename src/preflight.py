@@ -108,7 +108,7 @@ def _references(params: Params) -> Iterator[Finding]:
     """Names of entries in other blocks."""
     for block, parts in (
         ("models", {"features": "features", "pca": "pca"}),
-        ("ensembles", {"network": "networks", "model": "models", "features": "features"}),
+        ("ensembles", {"network": "networks", "model": "models"}),
     ):
         for name, entry in params[block].items():
             for part, named in parts.items():

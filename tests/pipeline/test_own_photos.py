@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from support import ROOT, Clone, small_clone
@@ -52,6 +53,7 @@ def test_a_folder_sets_numbers_that_can_be_trained_and_git_takes_them_back(clone
     }  # fmt: skip
     assert now["pca"]["n"] == 4
     assert now["report"]["title"] == f"photos of {photos.name}"
+    assert now["cnn"]["module"] == ["efficientnet_lite0", "efficientnet_lite2"]
     assert "sample.classes: 3 -> 2" in done.stdout
     assert "Back: git checkout params.yaml" in done.stdout
     assert own(clone, photos).returncode == 0
@@ -67,7 +69,7 @@ def test_what_can_be_trained_on_five_photos_a_landmark_is_trained(clone: Clone, 
     assert own(clone, photos).returncode == 0
     clone.dvc("repro", "sweep", "baseline@bayes", "baseline@tree")
     assert len(catalogues.read(clone.folder / "data" / "sample.csv")) == 11
-    assert "Torre Añil" in (clone.folder / "data" / "predictions" / "bayes.csv").read_text()
+    assert "Torre Añil" in set(pd.read_parquet(clone.folder / "data" / "predictions" / "bayes.parquet")["actual"])
 
 
 @pytest.mark.slow

@@ -197,7 +197,7 @@ def test_applying_a_profile_changes_its_values_and_keeps_the_comments(script: Sc
     params = shutil.copy(ROOT / "params.yaml", tmp_path)
     done = script("apply_profile", ROOT / "profiles" / "thesis.yaml", params)
     assert done.returncode == 0, done.stderr
-    assert "pca.n: 10 -> 5" in done.stdout
+    assert "pca.n: 4 -> 5" in done.stdout
     before, after = (Path(path).read_text() for path in (ROOT / "params.yaml", params))
     assert before.count("#") == after.count("#")
     assert yaml.safe_load(after) == merged(PARAMS, yaml.safe_load((ROOT / "profiles" / "thesis.yaml").read_text()))

@@ -5,6 +5,7 @@ import csv
 import io
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -42,7 +43,15 @@ OTHERS = {  # what people give for a table, by its first bytes
     b"{": "JSON; write it as CSV or Parquet",
     b"[": "JSON; write it as CSV or Parquet",
 }
-DAMAGED = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, UnicodeError)  # of a packed file
+DAMAGED = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    UnicodeError,
+)  # of a packed file
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import wilcoxon
 
 from landmarks.common.errors import InputError
 from landmarks.common.files import models_folder
@@ -289,6 +288,8 @@ def check_range(backbone: Backbone, pictures: NDArray[np.float32], labels: NDArr
     first. Another range must be better beyond chance, by Wilcoxon's signed-rank test on each photo's average precision.
     ``pictures`` are training photos, float32 RGB in [0, 1], (n, size, size, 3); ``labels`` their class ids (n,).
     """
+    from scipy.stats import wilcoxon  # here: it takes a second, and only training pays for it
+
     if isinstance(backbone.layer, JoinedLayer):
         for part in backbone.layer.parts:
             check_range(part, np.asarray(resized(pictures, part.size)), labels)

@@ -46,9 +46,11 @@ def saved_model(network: Classifier, folder: Path) -> None:
         softmax = network.softmax(pictures)
         return {"probabilities": softmax, "labels": tf.repeat(labels[None], tf.shape(softmax)[0], axis=0)}
 
+    shown = tf.autograph.experimental.do_not_convert(box)  # its match is on a string, which needs no graph
+
     def square(picture: Any, view: View) -> Any:
         height, width = tf.unstack(tf.shape(picture)[:2])
-        cut = tf.image.crop_to_bounding_box(picture, *box(view, height, width, tf.minimum(height, width)))
+        cut = tf.image.crop_to_bounding_box(picture, *shown(view, height, width, tf.minimum(height, width)))
         resized = tf.round(tf.image.resize(cut, (size, size), method="area"))
         return resized[:, ::-1] if view == "mirror" else resized
 
