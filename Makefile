@@ -73,7 +73,7 @@ plots: setup  ## draw the plots into dvc_plots/index.html
 compare: setup  ## what the working tree changes against BASE=main, as a pull request shows it
 	@.ci/compare $(BASE)
 
-experiments:  ## what differs between the experiments so far, parameters and test accuracies, as wide as the terminal
+experiments: setup  ## what differs between the experiments so far, parameters and test accuracies, as wide as the terminal
 	@dvc exp show --no-pager --only-changed --drop '.*/|models$$|(calibration_error|gap_to_train|macro_f1|validation_accuracy)\.'
 
 verify: setup  ## run the committed experiment again in a clean clone and print what differs; TOLERANCE=0.03 for metrics

@@ -61,4 +61,5 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 if __name__ == "__main__":
     table = {"models": models, "counts": counts}[sys.argv[1]]
-    print("\n".join(table(at(sys.argv[2]), json.loads(Path(FILE).read_text()))))
+    here = json.loads(Path(FILE).read_text()) if Path(FILE).is_file() else {}
+    print("\n".join(table(at(sys.argv[2]), here)))

@@ -29,7 +29,6 @@ import tensorflow as tf
 import typer
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.stats import t as student
 
 import stage
 from landmarks.classical import classifiers, features_file, local_features
@@ -37,6 +36,7 @@ from landmarks.classical.config import EncodingConfig, PipelineConfig
 from landmarks.common import parallel
 from landmarks.deep import backbones, classifier, export, image_cache, solved_head, training
 from landmarks.deep.config import NetworkConfig, Recipe, TrainingConfig
+from landmarks.evaluation import significance
 from landmarks.images import decoding
 from landmarks.images.preprocessing import Preprocessing, View
 
@@ -212,9 +212,10 @@ def run(
                 print(f"  seed {seed}: {name} {by_epoch[-1]:.4f}, {seconds[name][-1]:.0f} s", flush=True)
             summary(scores, seconds, held, len(paths))
     for name in [name for name in RECIPES if name != "frozen" and seeds > 1]:
-        difference = np.subtract(scores[name], scores["frozen"])
-        reach = student.ppf(0.975, seeds - 1) * difference.std(ddof=1) / np.sqrt(seeds)
-        print(f"{name} less frozen: {difference.mean():+.4f} ± {reach:.4f} (95 %, t over {seeds} splits)")
+        against = significance.corrected(list(np.subtract(scores[name], scores["frozen"])), TEST / (1 - TEST))
+        print(
+            f"{name} less frozen: {against.mean:+.4f} ± {against.reach:.4f} (95 %, corrected resampled t over {seeds} splits)"
+        )
 
 
 def summary(

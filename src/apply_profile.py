@@ -49,9 +49,13 @@ def _read(yaml: YAML, path: Path) -> Any:
 
 def merge(current: Any, values: Any, prefix: str) -> Any:
     """Change ``current`` in place. Yields name, value before, value after. Raises ``InputError`` at an unknown name."""
-    for name, value in values.items():
+    for name, value in (values or {}).items():
         if name not in current:
             raise InputError(f"{prefix}{name}: no such parameter in params.yaml; remove or rename it in the profile")
+        if isinstance(current[name], dict) != isinstance(value, dict):
+            raise InputError(
+                f"{prefix}{name}: {value!r} in the profile, {current[name]!r} in params.yaml; one is a block"
+            )
         if isinstance(current[name], dict):
             yield from merge(current[name], value, f"{prefix}{name}.")
         elif current[name] != value:

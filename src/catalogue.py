@@ -1,5 +1,6 @@
 """Bring in the catalogue: a table of (id, url, landmark_id), a folder of photos, or that of the synthetic demo dataset."""
 
+import functools
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -70,6 +71,12 @@ def rows(source: str, stack: ExitStack, quiet: bool = False) -> Iterator[pa.Reco
     return catalogues.checked(source, found, lambda: catalogues.batches(file))
 
 
+@functools.lru_cache(maxsize=1)
+def _in_folder(folder: Path, _: tuple[tuple[Path, int, int], ...]) -> list[tuple[str, str, str]]:
+    """The rows of a folder whose photos have these sizes and times: their bytes are read once, however often these are asked for."""
+    return list(folder_catalogue.rows(folder, folders.list_photos(folder)))
+
+
 def _made(source: str, quiet: bool) -> list[pa.RecordBatch] | None:
     """The rows of a source that is no table, but a demo dataset or a folder of photos."""
     if source.lower().endswith((".yaml", ".yml")):
@@ -78,7 +85,9 @@ def _made(source: str, quiet: bool) -> list[pa.RecordBatch] | None:
         photos = world.rows(**world.describe(Path(source)))
     elif (folder := Path(source)).is_dir():
         listing = folders.list_photos(folder)
-        photos = list(folder_catalogue.rows(folder, listing))
+        photos = _in_folder(
+            folder, tuple((path, (about := path.stat()).st_size, about.st_mtime_ns) for path in listing.paths)
+        )
         if not quiet and (alone := len(listing.paths) - len(photos)):
             print(f"catalogue: {source}: {alone} photos in no subfolder are left out", file=sys.stderr)
         if not quiet and listing.others:

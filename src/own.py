@@ -5,7 +5,9 @@ No stage: it writes what differs from params.yaml to profiles/own.yaml and appli
 
 import copy
 import functools
+import os
 import shutil
+import statistics
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,7 +50,7 @@ def _source(photos: str) -> str:
     """``catalogue.source``: relative in the repository; a table from elsewhere is copied to where git sees it."""
     if "://" in photos:
         return photos
-    path = Path(photos).absolute()
+    path = Path(os.path.normpath(Path(photos).absolute()))
     if path.is_file() and not path.is_relative_to(ROOT):
         (ROOT / TABLES).mkdir(exist_ok=True)
         path = Path(shutil.copy(path, ROOT / TABLES))
@@ -70,12 +72,14 @@ def _values(source: str) -> tuple[str, dict[str, Any]]:
     if "://" in source:
         return "A table at a URL: the numbers of landmarks and photos stay as they were", values
     there = preflight.photos_of_each(preflight.landmarks_of(source))
-    enough = [photos for photos in there if photos >= preflight.least(params)]
+    fewest, everything = preflight.least(params), (ROOT / source).is_dir()
+    if everything:  # one landmark of a few photos would leave as few of each of the others
+        usable = [photos for photos in there if photos >= fewest]
+        fewest = max(fewest, round(statistics.median(usable or [0]) / 2))
+    enough = [photos for photos in there if photos >= fewest]
     if len(enough) < 2:
-        raise InputError(
-            f"{source}: {len(enough)} landmarks have {preflight.least(params)} photos or more; 2 are needed"
-        )
-    sample, everything = params["sample"], (ROOT / source).is_dir()
+        raise InputError(f"{source}: {len(enough)} landmarks have {fewest} photos or more; 2 are needed")
+    sample = params["sample"]
     classes = len(enough) if everything else min(sample["classes"], len(enough))
     per_class = enough[classes - 1] if everything else min(sample["per_class"], enough[classes - 1])
     unknown = min(sample["unknown"], sum(there[classes:]))
@@ -87,7 +91,8 @@ def _values(source: str) -> tuple[str, dict[str, Any]]:
             *blocks, knob = finding.parameter.split(".")
             functools.reduce(lambda block, name: block.setdefault(name, {}), blocks, values)[knob] = finding.possible
     chosen = f"{classes} landmarks of {per_class} photos each are in, and {unknown} photos of others"
-    return f"Of {sum(there)} photos of {len(there)} landmarks, {chosen}.", values
+    small = f"; landmarks of fewer than {fewest} photos are not" if len(enough) < len(there) else ""
+    return f"Of {sum(there)} photos of {len(there)} landmarks, {chosen}{small}.", values
 
 
 if __name__ == "__main__":

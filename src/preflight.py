@@ -20,6 +20,7 @@ import catalogue
 import stage
 from landmarks.common import knobs
 from landmarks.common.errors import InputError
+from landmarks.common.file_urls import local_path
 from landmarks.common.files import write_json
 from landmarks.common.result_cache import ResultCache, fingerprint, path_for
 from landmarks.common.status import Status, StatusError
@@ -33,7 +34,7 @@ Params = dict[str, Any]  # the content of params.yaml
 BACKBONE = "data/demo/backbone"  # comes with the repository: no need to try it
 LEAST = {
     "sample.classes": 2, "sample.per_class": 1, "sample.reserve": 0, "sample.unknown": 0, "sample.seed": 0,
-    "sweep.start": 1, "sweep.step": 1, "sweep.folds": 2, "grid.folds": 2,
+    "sweep.start": 1, "sweep.stop": 2, "sweep.step": 1, "sweep.folds": 2, "grid.folds": 2,
 }  # fmt: skip
 DEMO = "demo://"
 ATTRIBUTION = ("id", "url", "author", "license", "title")
@@ -41,6 +42,7 @@ HOSTS = 3  # as many are asked, those of most photos
 SECONDS = 10.0  # that a host may take
 SILENT = (Status.UNREACHABLE, Status.TOO_SLOW, Status.PRIVATE_ADDRESS)
 NO_FILE = (Status.GONE, Status.REFUSED)
+NO_FILE_REMEDY = "relative paths start in the folder of dvc.yaml"
 LATEST = Path("data/download.csv")  # what earlier runs of the stage download found out
 
 
@@ -60,7 +62,7 @@ class Finding:
 def main(report: Annotated[Path, "JSON to write when nothing stands in the way; it never differs"]) -> str:
     """Find everything in params.yaml and its catalogue that would end the run later.
 
-    Parameters out of bounds, landmarks and photos that are not there, schemes that are not allowed, hosts that do not
+    Numbers of photos, components and folds out of bounds, landmarks and photos that are not there, schemes that are not allowed, hosts that do not
     answer, components and folds that so many photos don't give, a backbone that does not load.
     """
     with ResultCache(path_for(report)) as known:
@@ -169,7 +171,7 @@ def photos_of_each(landmarks: pa.ChunkedArray) -> list[int]:
 def _require(source: str, setting: str) -> None:
     """Raise ``InputError`` if a file is not there, or a URL does not answer."""
     if not source.startswith(("http://", "https://")):
-        if source and not Path(source).exists():
+        if source and not local_path(source).exists():
             raise InputError(f"{setting} {source}: no such file")
         return
     import requests
@@ -222,21 +224,25 @@ def _addresses(block: Params, urls: list[str]) -> Iterator[Finding]:
 
     settings = knobs.build(fetcher.FetchSettings, block)
     schemes = Counter(map(storage.scheme_of, urls))
-    for scheme in [name for name in schemes if name not in settings.schemes]:
-        example = next(url for url in urls if storage.scheme_of(url) == scheme)
-        asked = f"{scheme!r} is not among them, {schemes[scheme]} photos have such addresses ({example})"
-        yield Finding("download.schemes", f"{asked}; add it", [*block["schemes"], scheme])
+    if missing := [name for name in schemes if name not in settings.schemes]:
+        example = next(url for url in urls if storage.scheme_of(url) == missing[0])
+        photos = sum(schemes[scheme] for scheme in missing)
+        asked = f"{', '.join(missing)} not among them, {photos} photos have such addresses ({example})"
+        yield Finding("download.schemes", f"{asked}; add what you trust", [*block["schemes"], *missing])
     try:
         download.check(settings, urls)
         storage.Tars(settings.tars, ())
     except InputError as error:
         yield Finding("download", str(error))
-    if not settings.tars:
+    if not (settings.tars or settings.archives):  # which may have what a host has not
         yield from _silent(settings, [url for url in urls if storage.scheme_of(url) in (*fetcher.HTTP, "file")])
 
 
 def _silent(settings: "FetchSettings", urls: Iterable[str]) -> Iterator[Finding]:
-    """Hosts of which no photo came so far, and which do not give a robots.txt now; files, if three of them are missing."""
+    """Hosts of which no photo came so far, and which do not give a robots.txt now; files, if three of them are missing.
+
+    They end the run where no other host is left; else they are only told: there is a reserve of photos.
+    """
     import download
     from landmarks.download import fetcher, politeness, safe_http, storage
 
@@ -245,7 +251,9 @@ def _silent(settings: "FetchSettings", urls: Iterable[str]) -> Iterator[Finding]
     for url in urls:
         by_host.setdefault(politeness.host_of(url), []).append(url)
     session = safe_http.session(fetcher.user_agent(settings.contact), 1, settings.loopback)
-    for host in sorted(set(by_host) - answered, key=lambda host: -len(by_host[host]))[:HOSTS]:
+    asked = sorted(set(by_host) - answered, key=lambda host: -len(by_host[host]))[:HOSTS]
+    silent: list[Finding] = []
+    for host in asked:
         own = by_host[host]
         try:
             if storage.scheme_of(own[0]) in fetcher.HTTP:
@@ -254,8 +262,12 @@ def _silent(settings: "FetchSettings", urls: Iterable[str]) -> Iterator[Finding]
                 _require_one(own[:: -(-len(own) // 3)], settings.megabytes)
         except StatusError as error:
             if error.status in (*SILENT, *NO_FILE):
-                remedy = f"; {download.REMEDIES[error.status]}" if error.status in SILENT else ""
-                yield Finding("catalogue.source", f"{own[0]}: {error.status}{remedy}")
+                remedy = download.REMEDIES[error.status] if error.status in SILENT else NO_FILE_REMEDY
+                silent.append(Finding("catalogue.source", f"{own[0]}: {error.status}; {remedy}"))
+    if len(silent) == len(by_host):
+        yield from silent
+    for finding in silent if len(silent) < len(by_host) else ():
+        print(f"preflight: {finding}; other hosts answer, so the run goes on", file=sys.stderr)
 
 
 def _require_one(urls: list[str], megabytes: float) -> None:

@@ -18,7 +18,7 @@ from landmarks.evaluation import open_set
 class RejectConfig:
     """The block ``reject`` of params.yaml."""
 
-    accepted: Annotated[float, Knob("Share of the validation photos that the threshold accepts", min=0.01, max=1)]
+    accepted: Annotated[float, Knob("Chance that a new photo of a known landmark is accepted", min=0.01, max=1)]
 
 
 def main(
@@ -46,7 +46,7 @@ def main(
     network = classifier.load(model)
     others = list(tables.read(unknown, ["id"])["id"])
     shown = image_cache.preprocessed(anonymous, others, network.preprocessing)
-    other = network.probabilities(shown).max(axis=1).round(6)
+    other = network.probabilities(shown).max(axis=1).astype(float).round(6)
     test = (parts == "test").to_numpy()
     shares = open_set.scores(confidence[test], right[test], other, least)
     risks = open_set.risk_coverage(confidence[test], right[test])

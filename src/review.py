@@ -1,8 +1,9 @@
 """Write the page on which a person looks over faces: what the anonymize stage was least sure of, and its quarantine."""
 
+import dataclasses
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -54,11 +55,25 @@ def main(
     )  # fmt: skip
     if prepared.changed and not prepared.questions:
         raise InputError(f"{images}: none of the photos that {results} tells of is in there; name both folders")
-    again = "dvc repro" if experiment else shlex.join(["python", "src/anonymize.py", str(images), str(results)])
+    again = (
+        "dvc repro"
+        if experiment
+        else shlex.join(["python", "src/anonymize.py", str(images), str(results), *_options(used, params)])
+    )
     review.write(page, prepared, earlier, saved, again)
     print(f"{page}: {len(prepared.questions)} questions, {html_page.size(page.stat().st_size)}; open it in a browser")
     print("It shows readable faces: do not commit, push or send it, and delete it when you are done.")
     print(f"Save the verdicts from it as {saved}, then run: {again}")
+
+
+def _options(used: dict[str, Any], params: dict[str, Any]) -> list[str]:
+    """The options that make ``used`` of ``params``: a run with others would examine every photo again."""
+    options = []
+    for name in (field.name for field in dataclasses.fields(gate.GateSettings)):
+        if used[name] != params[name]:
+            values = used[name] if isinstance(used[name], list) else [used[name]]
+            options += [text for value in values for text in (f"--{name}", str(value))]
+    return options
 
 
 def _originals(images: Path) -> dict[str, Path]:

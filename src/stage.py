@@ -16,7 +16,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-import psutil
 import typer
 
 from landmarks.common import knobs
@@ -24,6 +23,7 @@ from landmarks.common.errors import InputError
 from landmarks.common.files import read_yaml
 from landmarks.common.knobs import Knob
 
+STARTED = time.monotonic()
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 VERSIONS = PARAMS.with_name("versions.yaml")
 WIDTH = 18  # of the longest usual name of a stage
@@ -95,7 +95,7 @@ def run(main: Callable[..., str | None]) -> None:
 def application(main: Callable[..., str | None]) -> typer.Typer:
     """``main`` as a typer command, whose ``--per_class`` is also ``--per-class``, as DVC unpacks parameters.
 
-    What it returns, what came out in a few words, is printed behind the stage's name, with the seconds since the process began.
+    What it returns, what came out in a few words, is printed behind the stage's name, with the seconds since this module was imported.
     What a person can put right ends with exit code 1 and one line; a defect in the code keeps its traceback.
     """
     spelling = {"token_normalize_func": lambda token: token.replace("_", "-")}
@@ -110,7 +110,7 @@ def application(main: Callable[..., str | None]) -> typer.Typer:
                      for block, kind in blocks.items()}  # fmt: skip
             _require_versions()
             if result := main(**values, **built):
-                seconds = time.time() - psutil.Process().create_time()
+                seconds = time.monotonic() - STARTED
                 print(f"{os.environ.get('DVC_STAGE', name):{WIDTH}}  {result}  ({seconds:.0f} s)", flush=True)
             return
         except (InputError, OSError) as error:

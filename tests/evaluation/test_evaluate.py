@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support import Script, examples, fails_in_one_line
 
 from landmarks.dataset import prediction_files
-from landmarks.evaluation import calibration, metrics, results
+from landmarks.evaluation import calibration, metrics, results, significance
 
 COUNTED = ("catalogue", "clean", "download", "split", "sweep", "grid", "retrieve", "reject", "export")
 LANDMARKS = ["1", "2", "3"]
@@ -90,13 +90,13 @@ def test_mcnemar_counts_the_photos_on_which_two_models_differ() -> None:
         metrics.mcnemar(first, second) == metrics.mcnemar(second, first) == pytest.approx(0.109375)
     )  # 8 against 2, exact binomial
     assert metrics.mcnemar(first, first) == 1.0
-    assert metrics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert significance.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
 
 @settings(max_examples=examples(100))
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_never_lowers_a_p_nor_changes_their_order(values: list[float]) -> None:
-    found = metrics.holm(values)
+    found = significance.holm(values)
     assert all(1 >= after >= before for before, after in zip(values, found, strict=True))
     assert found[int(np.argmin(values))] == min(min(values) * len(values), 1)
     assert [found[i] for i in np.argsort(values)] == sorted(found)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from landmarks.evaluation import seed_study
+from landmarks.evaluation import seed_study, significance
 from landmarks.reporting import plots
 
 ROWS = pd.DataFrame(
@@ -33,12 +33,13 @@ def test_overlapping_splits_widen_the_t_test_by_the_ratio_of_test_to_training_ph
     differences = [0.02, 0.01, 0.03, 0.0, 0.02]
     plain = stats.ttest_1samp(differences, 0)
     low, high = plain.confidence_interval(0.95)
-    independent, overlapping = seed_study.corrected(differences, 0), seed_study.corrected(differences, 0.3 / 0.7)
+    independent, overlapping = significance.corrected(differences, 0), significance.corrected(differences, 0.3 / 0.7)
     assert independent == pytest.approx((0.016, (high - low) / 2, plain.pvalue))
     assert overlapping.reach == pytest.approx(independent.reach * np.sqrt(1 + 5 * 0.3 / 0.7))
     assert overlapping.p > independent.p
-    assert seed_study.corrected([0.01, 0.01], 1) == (0.01, 0, 0)
-    assert seed_study.corrected([0.0, 0.0], 1).p == 1
+    same = significance.corrected([0.8 - 0.7, 0.9 - 0.8], 1)  # which differ in their last bits
+    assert same.mean == pytest.approx(0.1)
+    assert np.isnan([same.reach, same.p]).all()
 
 
 def test_models_are_compared_with_the_best_one_by_seed() -> None:

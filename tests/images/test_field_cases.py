@@ -193,6 +193,15 @@ def segment_starts(content: bytes) -> list[int]:
     return [int(place) for place in places if segments.MARKS[data[place + 1]]]
 
 
+@pytest.mark.parametrize("parameters", [b"\x00\x00\x00", b"\x00\x3f\x01", b"\x00\x00\x3f", b"\x05\x01\xff"])
+def test_what_a_sequential_scan_says_of_coefficients_means_nothing(parameters: bytes) -> None:
+    content = saved("JPEG", SHOWN)
+    scan = content.index(b"\xff\xda")
+    end = scan + 2 + int.from_bytes(content[scan + 2 : scan + 4], "big")
+    changed = content[: end - 3] + parameters + content[end:]
+    np.testing.assert_array_equal(decoding.decode(jpeg.keep(changed).content), decoding.decode(content))
+
+
 def test_a_scan_for_each_component_is_needed() -> None:
     content = saved("JPEG", SHOWN, subsampling=0)
     scan = content.index(b"\xff\xda")

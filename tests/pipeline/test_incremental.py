@@ -26,7 +26,11 @@ class Catalogue(Clone):
         (self.folder / "data" / "mine.csv").write_text("id,url,landmark_id\n" + "".join(rows))
         params = (self.folder / "params.yaml").read_text()
         params = re.sub(r"per_class: \d+", f"per_class: {per_class}", params)
-        params = params.replace("unknown: 6 ", "unknown: 0 ").replace("loopback: false", "loopback: true")
+        params = (
+            params.replace("unknown: 6 ", "unknown: 0 ")
+            .replace("folds: 3", "folds: 2")
+            .replace("loopback: false", "loopback: true")
+        )
         params = params.replace("source: data/demo/world.yaml", "source: data/mine.csv")
         (self.folder / "params.yaml").write_text(params)
         return counted(self.dvc("repro", "keypoints@orb"))

@@ -32,7 +32,9 @@ def test_a_run_prints_a_line_a_stage_then_the_models_then_where_the_report_is(fi
 def test_a_run_that_fails_says_why_and_ends_with_an_error(clone: Clone) -> None:
     params = clone.folder / "params.yaml"
     params.write_text(params.read_text().replace("  n: 6 ", "  n: six "))
-    with pytest.raises(AssertionError, match=r"pca\.n is 'six'(.|\n)*failed to reproduce 'baseline@bayes'"):
+    with pytest.raises(
+        AssertionError, match=r"preflight: pca\.n: 'six' is no whole number(.|\n)*failed to reproduce 'preflight'"
+    ):
         clone.run(".ci/repro")
     params.write_text("seed: 0")
     with pytest.raises(AssertionError, match="ERROR"):

@@ -64,6 +64,20 @@ def test_a_folder_sets_numbers_that_can_be_trained_and_git_takes_them_back(clone
 
 
 @pytest.mark.slow
+def test_a_landmark_of_few_photos_does_not_shrink_the_others(clone: Clone, photos: Path) -> None:
+    for landmark in ("Torre Añil", "b"):
+        for view in range(5, 12):
+            (photos / landmark / f"{view}.jpg").write_bytes(renderer.photo(7, 1 if landmark != "b" else 2, view))
+    (photos / "few").mkdir()
+    for view in range(4):
+        (photos / "few" / f"{view}.jpg").write_bytes(renderer.photo(7, 5, view))
+    done = own(clone, photos)
+    assert done.returncode == 0, done.stderr
+    assert {name: params(clone)["sample"][name] for name in ("classes", "per_class")} == {"classes": 2, "per_class": 12}
+    assert "landmarks of fewer than" in done.stdout
+
+
+@pytest.mark.slow
 def test_what_can_be_trained_on_five_photos_a_landmark_is_trained(clone: Clone, photos: Path) -> None:
     """The components and folds are set to what so few give."""
     assert own(clone, photos).returncode == 0

@@ -56,6 +56,17 @@ def imported(script: Path) -> set[Path]:
     return found
 
 
+def test_the_lock_has_the_stages_of_the_pipeline_and_no_other() -> None:
+    locked = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+    lists = {"${features}": "features", "${models}": "models", "${networks}": "networks", "${ensembles}": "ensembles"}
+    named = {
+        f"{stage}@{name}" if "foreach" in described else stage
+        for stage, described in PIPELINE.items()
+        for name in (PARAMS[lists[described["foreach"]]] if "foreach" in described else [stage])
+    }
+    assert set(locked) == named
+
+
 def definition(stage: str) -> dict[str, Any]:
     return dict(PIPELINE[stage].get("do", PIPELINE[stage]))
 

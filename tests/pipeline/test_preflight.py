@@ -71,7 +71,7 @@ def test_everything_is_named_at_once_each_with_its_parameter_and_a_value_that_is
 ) -> None:
     wrong = found(
         known, catalogue={"source": str(table(12, 11, 7))}, cards={"attribution": "nowhere.csv"},
-        models={"tree": {"features": "kase", "encoding": "flat", "pca": "m", "classifier": "tree"}}, pca={"n": 30},
+        models={"tree": {"features": "kase", "encoding": "flat", "pca": "m", "classifier": "tree"}}, pca={"n": 30}, sweep={"start": 10},
     )  # fmt: skip
     possible = {
         "sample.classes": 3, "sample.per_class": 7, "sample.unknown": 0, "sweep.folds": 4, "sweep.start": 9, "pca.n": 12,
@@ -191,3 +191,21 @@ def test_dvc_runs_it_before_everything_and_nothing_else_for_a_number_that_is_pos
     text = (clone.folder / "params.yaml").read_text()
     (clone.folder / "params.yaml").write_text(text.replace("n: 6", "n: 5"))
     assert re.findall(r"Running stage '(.+)'", clone.dvc("repro", "catalogue")) == ["preflight"]
+
+
+def test_a_host_of_several_that_does_not_answer_is_told_and_does_not_end_the_run(
+    known: ResultCache, table: Table, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = table(6, 6)
+    lines = path.read_text().splitlines()
+    lines[1] = "gone,http://127.0.0.1:9/a.jpg,0"
+    path.write_text("\n".join(lines) + "\n")
+    values = own(path, 2, 6) | {"pca": {"n": 4}, "sweep": {"folds": 2}, "grid": {"folds": 2}}
+    values["download"]["loopback"] = True
+    assert not found(known, **values)
+    assert "http://127.0.0.1:9/a.jpg: unreachable" in capsys.readouterr().err
+    every = [line.replace(line.split(",")[1], f"http://127.0.0.1:9/{n}.jpg") for n, line in enumerate(lines[1:])]
+    path.write_text("\n".join([lines[0], *every]) + "\n")
+    assert "catalogue.source" in found(known, **values)
+    values["download"]["archives"] = ["https://archive.example/{url}"]
+    assert not found(known, **values)

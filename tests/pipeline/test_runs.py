@@ -56,7 +56,9 @@ def test_one_changed_parameter_runs_what_depends_on_it_and_shows_in_the_comparis
 
 @pytest.mark.slow
 def test_the_experiments_fit_a_terminal_as_what_differs_between_them(origin: Origin) -> None:
-    table = origin.clone.run("make", "experiments", COLUMNS="120")
+    table = origin.clone.run(
+        "make", "--silent", "--no-print-directory", "--old-file=setup", "experiments", COLUMNS="120"
+    )
     head, *rows = [line for line in table.splitlines() if line.strip(" ─")]
     assert "pca.n" in head
     assert set(re.findall(r"[\w.]+bayes\w*", head)) <= {"accuracy.bayes", "accuracy.bayes_orb"}

@@ -21,7 +21,7 @@ def test_a_verdict_runs_the_gate_again_on_its_photo_alone(clone: Clone) -> None:
         box = ",".join(str(face[side]) for side in verdicts.SIDES)
         file.write(f"{record['source']},{photo},{box},not_a_face\n")
     printed = clone.dvc("repro", "anonymize")
-    assert f"anonymize: 1 of {len(photos)} photos examined" in printed
+    assert f"1 of {len(photos)} photos examined" in printed
     assert printed.count("Running stage") == 1
     after = {path.name: path.stat().st_mtime_ns for path in (data / "anonymous").iterdir()}
     assert dict(before.items() ^ after.items()).keys() == {f"{photo}.jpg"}

@@ -13,7 +13,8 @@ from support import Done, Script, fails_in_one_line, gate_settings
 from landmarks.common.files import sha256
 from landmarks.images import decoding
 from landmarks.privacy import gate, redaction, verdicts
-from landmarks.privacy.verdicts import Box, PhotoVerdicts
+from landmarks.privacy.redaction import Box
+from landmarks.privacy.verdicts import PhotoVerdicts
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,10 @@ def test_merged_boxes_carry_the_highest_score_of_what_lies_in_them(found: list[r
     merged = redaction.merge(found)
     assert max(face.score for face in merged) == max(face.score for face in found)
     for face in found:
-        assert any(redaction._inside(face, larger) and larger.score >= face.score for larger in merged)
+        assert any(
+            redaction.lies_in(redaction.box_of(face), redaction.box_of(larger)) and larger.score >= face.score
+            for larger in merged
+        )
 
 
 @pytest.mark.parametrize(("method", "shades"), [("pixelate", 25), ("solid", 1)])

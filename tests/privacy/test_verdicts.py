@@ -97,10 +97,10 @@ def test_the_same_row_twice_is_one_verdict(tmp_path: Path) -> None:
 @settings(max_examples=examples(300))
 @given(found=faces, drawn=st.sets(boxes, max_size=3), rejected=st.sets(boxes, max_size=3), data=st.data())
 def test_a_verdict_leaves_its_own_box_readable_and_no_other(
-    found: list[Face], drawn: set[verdicts.Box], rejected: set[verdicts.Box], data: st.DataObject
+    found: list[Face], drawn: set[redaction.Box], rejected: set[redaction.Box], data: st.DataObject
 ) -> None:
     if found:  # the usual case: what is rejected was detected
-        rejected |= {verdicts.box_of(face) for face in data.draw(st.sets(st.sampled_from(found), max_size=3))}
+        rejected |= {redaction.box_of(face) for face in data.draw(st.sets(st.sampled_from(found), max_size=3))}
     decided = PhotoVerdicts(faces=tuple(sorted(drawn - rejected)), not_faces=tuple(sorted(rejected)))
 
     class Found(gate.GateSettings):
@@ -111,19 +111,19 @@ def test_a_verdict_leaves_its_own_box_readable_and_no_other(
     picture = np.zeros((9, 9, 3), np.uint8)
     before = used.faces_to_obscure(picture)
     obscured, readable = used.first_look(picture, decided)
-    assert set(decided.faces) <= {verdicts.box_of(face) for face in obscured}
-    cleared = [face for face in before if verdicts.box_of(face) not in {verdicts.box_of(kept) for kept in obscured}]
-    assert len({verdicts.box_of(face) for face in cleared}) <= len(decided.not_faces)
+    assert set(decided.faces) <= {redaction.box_of(face) for face in obscured}
+    cleared = [face for face in before if redaction.box_of(face) not in {redaction.box_of(kept) for kept in obscured}]
+    assert len({redaction.box_of(face) for face in cleared}) <= len(decided.not_faces)
     for face in cleared:
-        assert max(verdicts.overlap(verdicts.box_of(face), box) for box in decided.not_faces) > verdicts.SAME
+        assert max(verdicts.overlap(redaction.box_of(face), box) for box in decided.not_faces) > verdicts.SAME
         assert face in readable
     for box in decided.not_faces:
-        if box in {verdicts.box_of(face) for face in found}:
-            assert any(verdicts.overlap(verdicts.box_of(face), box) == 1 for face in readable)
+        if box in {redaction.box_of(face) for face in found}:
+            assert any(verdicts.overlap(redaction.box_of(face), box) == 1 for face in readable)
 
 
 @given(boxes, boxes)
-def test_overlap_is_symmetric_and_1_for_the_same_box_alone(one: verdicts.Box, other: verdicts.Box) -> None:
+def test_overlap_is_symmetric_and_1_for_the_same_box_alone(one: redaction.Box, other: redaction.Box) -> None:
     shared = verdicts.overlap(one, other)
     assert shared == verdicts.overlap(other, one)
     assert 0 <= shared <= 1

@@ -10,7 +10,7 @@ from browser import Page, browsing, needs_chromium
 
 from landmarks.demo import renderer
 from landmarks.images import decoding
-from landmarks.privacy import verdicts
+from landmarks.privacy import redaction, verdicts
 from landmarks.privacy.verdicts import Verdict
 from landmarks.reporting import review
 from landmarks.reporting.review import Question
@@ -72,7 +72,7 @@ def text(page: Page, name: str) -> str:
     return str(page.run(f"document.getElementById('{name}').textContent"))
 
 
-def saved(page: Page, folder: Path) -> dict[tuple[str, verdicts.Box | None], str]:
+def saved(page: Page, folder: Path) -> dict[tuple[str, redaction.Box | None], str]:
     """What the stage reads from the file that the button gives."""
     page.ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
     page.run("document.getElementById('save').click()")

@@ -86,6 +86,7 @@ def test_the_page_says_what_it_knows(browser: Page, server_url: str) -> None:
     browser.wait("document.getElementById('model').textContent !== ''")
     assert text(browser, "places").split("\n") == ["Old Bridge", "Landmark 2", "Torre Añil"]
     assert "synthetic demo" in text(browser, "demo")
+    assert browser.run("document.getElementById('demo').hidden") is False
 
 
 def test_probabilities_below_one_percent_are_folded(browser: Page, server_url: str) -> None:

@@ -9,8 +9,6 @@ from landmarks.common.errors import InputError
 from landmarks.common.files import whole
 from landmarks.dataset import schema
 
-PROBABILITY = "p:"  # starts the columns of probabilities, a label each
-
 
 def read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read ``columns`` of a CSV file as text, nothing taken for null.

@@ -67,6 +67,10 @@ def scaled(pictures: NDArray[np.uint8]) -> Features:
 def load_backbone(recipe: Recipe, trained: bool = False) -> backbones.Backbone:
     """The backbone of a recipe, or all of them as one. Raises ``InputError`` if one cannot be used."""
     alone, training = len(recipe.training.module) == 1, recipe.training.recipe == "thesis"
+    if recipe.preprocessing.size and not (alone or trained):
+        raise InputError(
+            "cnn.size is for one module; several take photos of their own sizes: set it to 0 in params.yaml"
+        )
     preprocessing = recipe.preprocessing if alone else dataclasses.replace(recipe.preprocessing, size=0)
     return backbones.join(
         tuple(backbones.load(name, preprocessing, training, trained) for name in recipe.training.module)

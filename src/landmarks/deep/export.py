@@ -34,7 +34,7 @@ def saved_model(network: Classifier, folder: Path) -> None:
 
     ``serving_default`` takes ``pictures``, float32 RGB in [0, 1], (n, views * size, size, 3): a photo's views, one below the
     other; ``jpeg`` takes ``bytes``, the files themselves, (n,): decoded, cut into views and scaled inside, as in training but for
-    the decoder's rounding.
+    the decoder's rounding. It does not read EXIF: files must be upright, as those of the gate are.
     """
     preprocessing = network.preprocessing
     size = preprocessing.size

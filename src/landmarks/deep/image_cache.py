@@ -4,6 +4,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -27,11 +28,12 @@ def preprocessed(folder: Path, ids: list[str], preprocessing: Preprocessing) -> 
     """
     # threads: processes take twice the time of both cores for 600 photos, since they have to start
     read = parallel.threads(partial(_read, folder, preprocessing), ids)
-    pictures = progress.over(read, len(ids), "decode")
     shape = (len(ids), *preprocessing.shape)
-    if np.prod(shape, dtype=np.int64) <= (parallel.environment(MEGABYTES) or DEFAULT) * 2**20:
-        return np.fromiter(pictures, np.dtype((np.uint8, shape[1:])), len(ids))
-    return _on_disk(pictures, shape)
+    with closing(read):  # or a process that ends with an error would abort in its threads
+        pictures = progress.over(read, len(ids), "decode")
+        if np.prod(shape, dtype=np.int64) <= (parallel.environment(MEGABYTES) or DEFAULT) * 2**20:
+            return np.fromiter(pictures, np.dtype((np.uint8, shape[1:])), len(ids))
+        return _on_disk(pictures, shape)
 
 
 def _read(folder: Path, preprocessing: Preprocessing, photo: str) -> Pictures:

@@ -21,7 +21,7 @@ Numbers = NDArray[np.int64]
 Logits = NDArray[np.float32]
 
 FOLDS = 5
-STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0)
+STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
 TOLERANCE, ITERATIONS = 3e-5, 1000
 NEVER = -1e4  # the logit of a landmark that a fold has no photo of
 
@@ -69,7 +69,7 @@ def solve(examples: Examples, classes: int, seed: int) -> SolvedHead:
     """
     folds = deal(examples.class_ids, examples.groups, seed)
     held_out = np.full((len(STRENGTHS), len(folds), classes), NEVER, np.float32)
-    fitted = np.zeros((len(STRENGTHS), FOLDS, 2))
+    fitted: list[list[tuple[float, float]]] = [[] for _ in STRENGTHS]
     sound = np.zeros(len(folds), bool)
     with threadpool_limits(1), progress.bar(FOLDS + 1, "head", "fold") as bar:
         for fold in range(FOLDS):
@@ -79,11 +79,11 @@ def solve(examples: Examples, classes: int, seed: int) -> SolvedHead:
                 for place, (kernel, bias) in enumerate(_along_path(examples, rest, classes)):
                     held_out[place, out] = logits(examples.vectors[out, : examples.shown], kernel, bias)
                     own = logits(examples.vectors[rest, : examples.shown], kernel, bias)
-                    fitted[place, fold] = _scores(own, examples.class_ids[rest])
+                    fitted[place].append(_scores(own, examples.class_ids[rest]))
             bar.update()
         path = []
         for place, strength in enumerate(STRENGTHS):
-            loss, accuracy = fitted[place].mean(axis=0)
+            loss, accuracy = np.mean(fitted[place] or [(0, 0)], axis=0)
             held_out_loss, held_out_accuracy = _scores(held_out[place, sound], examples.class_ids[sound])
             path.append(Step(strength, loss, accuracy, held_out_loss, held_out_accuracy))
         chosen = min(range(len(path)), key=lambda place: path[place].held_out_loss) if sound.any() else len(path) // 2

@@ -11,7 +11,7 @@ from scipy import stats
 from sklearn.metrics import precision_recall_fscore_support
 
 from landmarks.dataset import prediction_files, schema
-from landmarks.evaluation import calibration
+from landmarks.evaluation import calibration, significance
 from landmarks.evaluation.results import DIGITS, ClassScore, ModelScores, ProbabilityScores, Score
 
 LOWEST = 1e-15  # a probability of 0 would make the mean log-loss infinite
@@ -43,15 +43,6 @@ def mcnemar(right: pd.Series, other_right: pd.Series) -> float:
     return float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """The p ``values`` of n comparisons made together, corrected for their number (Holm, 1979), in their order."""
-    order = np.argsort(values)
-    scaled = np.asarray(values, float)[order] * np.arange(len(order), 0, -1)
-    result = np.empty(len(order))
-    result[order] = np.minimum(np.maximum.accumulate(scaled), 1)
-    return result.tolist()
-
-
 def probability_scores(actual: Sequence[int], probabilities: NDArray[np.floating[Any]]) -> ProbabilityScores:
     """What ``ProbabilityScores`` has of probabilities (n, landmarks) and the columns ``actual`` (n,) of the right landmarks.
 
@@ -74,7 +65,7 @@ def compare(predictions: dict[str, pd.DataFrame], split: pd.Series) -> dict[str,
     test = split.index[split == "test"]
     right = {name: table.loc[test, "actual"] == table.loc[test, "predicted"] for name, table in predictions.items()}
     pairs = list(itertools.combinations(predictions, 2))
-    corrected = holm([mcnemar(right[one], right[other]) for one, other in pairs])
+    corrected = significance.holm([mcnemar(right[one], right[other]) for one, other in pairs])
     p = {frozenset(pair): float(f"{value:.{DIGITS}g}") for pair, value in zip(pairs, corrected, strict=True)}
     found = {}
     for name, table in predictions.items():

@@ -14,7 +14,8 @@ MAX_SEGMENTS = 10_000  # photos have a few dozen, 65,000 bytes each; a file of n
 # libjpeg looks for the next marker at 0xFF and any byte but these: a stuffed zero, a fill byte, or a restart, which in a
 # scan belongs to its data and elsewhere stands for nothing. Between segments it skips whatever comes before a marker.
 MARKS = np.array([byte not in (0x00, *range(0xD0, 0xD8), 0xFF) for byte in range(256)])
-FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive: every decoder reads them
+PROGRESSIVE = 0xC2
+FRAMES = (0xC0, 0xC1, PROGRESSIVE)  # baseline, extended, progressive: every decoder reads them
 OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 TEMPORARY, HUFFMAN, ARITHMETIC, END, SCAN, QUANTISATION, RESTART = 0x01, 0xC4, 0xCC, 0xD9, 0xDA, 0xDB, 0xDD
 APP0, APP1, APP14, APP15, LINES, COMMENT = 0xE0, 0xE1, 0xEE, 0xEF, 0xDC, 0xFE
@@ -132,6 +133,8 @@ def _note_scan(found: Segments, body: bytes) -> None:
     if not body or len(body) != 2 * body[0] + 4:
         return  # no decoder reads on
     first, last, lowest = body[-3], min(body[-2], 63), body[-1] & 15
+    if found.frame != PROGRESSIVE:  # these bytes mean nothing there, and some encoders write others
+        first, last, lowest = 0, 63, 0
     for component in body[1:-3:2]:
         bits = found.lowest_bits.setdefault(component, [None] * 64)
         bits[first : last + 1] = [lowest] * (last + 1 - first)

@@ -97,7 +97,7 @@ class Search:
         for face in faces:
             left, top = max(face.x - face.w, 0), max(face.y - face.h, 0)
             part = _Photo(np.ascontiguousarray(picture[top : face.y + 2 * face.h, left : face.x + 2 * face.w]))
-            size = min(part.longest, NEAR)
+            size = min(part.longest, NEAR) if part.picture.size else 0  # a box may lie outside the photo
             for seen in self._found(part.of_size(size), lowest, lowest, big=1) if size else ():
                 x, y, w, h = (round(value * part.longest / size) for value in (seen.x, seen.y, seen.w, seen.h))
                 found.append(redaction.Face(x + left, y + top, w, h, seen.score))

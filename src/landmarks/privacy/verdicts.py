@@ -21,9 +21,8 @@ from typing import Any, Literal, get_args
 
 from landmarks.common.errors import InputError
 from landmarks.dataset import tables
-from landmarks.privacy.redaction import Face
+from landmarks.privacy.redaction import Box, Face, box_of, shared
 
-Box = tuple[int, int, int, int]  # x, y, w, h
 OfBox = Literal["face", "not_a_face"]
 OfPhoto = Literal["pass", "stay_out"]
 
@@ -83,11 +82,6 @@ NONE = PhotoVerdicts()
 NO_VERDICTS: Verdicts = {}
 
 
-def box_of(face: Face) -> Box:
-    """The box of a detection."""
-    return face.x, face.y, face.w, face.h
-
-
 def recorded(face: Mapping[str, Any]) -> Box:
     """The box of a detection as faces.json has it."""
     return face["x"], face["y"], face["w"], face["h"]
@@ -95,10 +89,8 @@ def recorded(face: Mapping[str, Any]) -> Box:
 
 def overlap(one: Box, other: Box) -> float:
     """Intersection over union, in [0, 1]."""
-    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
-    shared = max(width, 0) * max(height, 0)
-    return shared / (one[2] * one[3] + other[2] * other[3] - shared or 1)
+    both = shared(one, other)
+    return both / (one[2] * one[3] + other[2] * other[3] - both or 1)
 
 
 def joined(known: list[Face], more: Iterable[Face]) -> list[Face]:

@@ -17,17 +17,14 @@ import cv2
 from landmarks.common.files import sha256, whole
 from landmarks.common.result_cache import fingerprint
 from landmarks.images import decoding
-from landmarks.privacy import gate, verdicts
-from landmarks.privacy.verdicts import Box
+from landmarks.privacy import gate, redaction, verdicts
+from landmarks.privacy.redaction import Box
 from landmarks.reporting import html_page
 from landmarks.reporting.figures import Picture
 
 SIDE = 720  # longer side of a photo in the page, pixels
 CROP = 240  # the same of a cut-out
 QUARANTINED = 200  # photos of the quarantine in one page: each is examined again for it
-LIES_IN = (
-    0.7  # a detection that lies in an earlier one by this part of itself is the same place, found again in its cover
-)
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ def _found_first(faces: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, An
     """Without those found in a later look in the cover of an earlier one."""
     for face in faces:
         earlier = (verdicts.recorded(other) for other in faces if other["pass"] < face["pass"])
-        if not any(_part_inside(verdicts.recorded(face), other) >= LIES_IN for other in earlier):
+        if not any(redaction.lies_in(verdicts.recorded(face), other) for other in earlier):
             yield face
 
 
@@ -157,7 +154,7 @@ def _ask_about(
         Question(
             kind="quarantined", photo=photo, source=source, score=max((face.score for face in found), default=None),
             cover=tuple(dict.fromkeys(_grow(verdicts.recorded(face), by) for face, by in grown)),
-            found=tuple(verdicts.box_of(face) for face in found),
+            found=tuple(redaction.box_of(face) for face in found),
         )
     )  # fmt: skip
 
@@ -225,9 +222,3 @@ def _grow(box: Box, by: float) -> Box:
     x, y, w, h = box
     across, down = round(w * by), round(h * by)
     return x - across, y - down, w + 2 * across, h + 2 * down
-
-
-def _part_inside(box: Box, other: Box) -> float:
-    width = min(box[0] + box[2], other[0] + other[2]) - max(box[0], other[0])
-    height = min(box[1] + box[3], other[1] + other[3]) - max(box[1], other[1])
-    return max(width, 0) * max(height, 0) / (box[2] * box[3])
