@@ -68,7 +68,8 @@ def _experiments() -> dict[Run, dict[str, Any]]:
     """The last commit and the experiments that started from it, done or not, that differ from it in the axes only."""
     workspace, *rows = dvc.api.exp_show()
     blocks = dvc.api.params_show()
-    fixed = [key for key in workspace if key.split(".")[0] in blocks and key not in AXES]
+    # with a dot: the folder models, a dependency, has the name of a block
+    fixed = [key for key in workspace if "." in key and key.split(".")[0] in blocks and key not in AXES]
     alike = [row for row in rows if all(row.get(key) == workspace[key] for key in fixed)]
     return {(int(row["seed"]), int(row["pca.n"])): row for row in alike}
 

@@ -35,32 +35,35 @@ def before_and_after(
     after the turn. ``detect`` returns faces as ``redaction.Face`` has them.
     """
     found = [(picture, faces) for picture in pictures if (faces := detect(picture))]
-    surest = sorted(found, key=lambda example: -max(face.score for face in example[1]))[:EXAMPLES]
-    rows: list[Row] = [(_found(faces), picture, faces, [], "after") for picture, faces in surest]
-    rows.append(_missed(surest, detect))
-    figure, grid = cells(len(rows), 2, WIDE / 2, 2.3)
-    for axes, (title, picture, faces, missed, after) in zip(grid, rows, strict=True):
+    ranked = sorted(found, key=lambda example: -max(face.score for face in example[1]))
+    rows: list[Row] = [(_found(faces), picture, faces, [], "after") for picture, faces in ranked[:EXAMPLES]]
+    missed_one = _missed(ranked[::-1], detect)
+    rows += [missed_one] if missed_one else []
+    figure, grid = cells(max(len(rows), 1), 2, WIDE / 2, 2.3)
+    for axes, (title, picture, faces, missed, after) in zip(grid[: len(rows)], rows, strict=True):
         near = _around([*faces, *missed], picture)
         show(axes[0], _marked(picture, faces, missed)[near], title)
         show(axes[1], _marked(obscure(picture, faces), [], missed)[near], after)
+    if not missed_one:
+        askew = ", ".join(map(str, ASKEW))
+        figure.supxlabel(f"of {len(found)} such photos no face was missed, turned by {askew}° either", fontsize=8)
     save(path, figure)
 
 
 def _found(faces: list[Any]) -> str:
-    scores = ", ".join(f"{face.score:.2f}" for face in faces)
-    return f"before: {len(faces)} face{'s' * (len(faces) > 1)} found, score {scores}"
+    surest = max(face.score for face in faces)
+    return f"before: {len(faces)} face{'s' * (len(faces) > 1)} found, the surest {surest:.2f}"
 
 
-def _missed(examples: list[tuple[Picture, list[Any]]], detect: Callable[[Picture], list[Any]]) -> Row:
-    """The first turn of a photo in which a sure face is missed."""
+def _missed(examples: list[tuple[Picture, list[Any]]], detect: Callable[[Picture], list[Any]]) -> Row | None:
+    """The first turn of a photo in which a sure face is missed, if there is one."""
     for degrees, (picture, faces) in product(ASKEW, examples):
         turned, turn = _turned(picture, degrees)
         seen = detect(turned)
         sure = [replace(face, **_moved(face, turn)) for face in faces if face.score >= SURE]
         if missed := [face for face in sure if not any(_covers(other, face) for other in seen)]:
             return f"turned by {degrees}°: {len(missed)} missed (orange)", turned, seen, missed, "after: still readable"
-    blank = np.full((100, 150, 3), 255, np.uint8)
-    return "no face was missed in these photos", blank, [], [], f"also turned by {', '.join(map(str, ASKEW))}°"
+    return None
 
 
 def _turned(picture: Picture, degrees: int) -> tuple[Picture, NDArray[np.float64]]:
