@@ -36,10 +36,10 @@ report: setup  ## write the report, running what is out of date before it: plots
 serve: .venv/serve  ## answer over HTTP and on a page, http://127.0.0.1:8080; options: python src/serve.py --help
 	python src/serve.py
 
-test: lint  ## check style and types, then run the tests (8 minutes)
+test: lint  ## check style and types, then run the tests (12 minutes)
 	pytest -n 2 -m "not nightly"
 
-fast: develop  ## run the tests that need neither DVC nor training (90 seconds)
+fast: develop  ## run the tests that need neither DVC nor training (2 minutes)
 	pytest -n 2 -m "not slow and not nightly"
 
 test-all: lint  ## run all tests, whole pipelines repeated and ten times the examples: what CI does each night
