@@ -2,13 +2,18 @@
 #   docker build --tag landmarks . && docker run --publish 8080:8080 --env LANDMARKS_API_KEY=... --read-only --tmpfs /tmp landmarks
 FROM python:3.11-slim AS packages
 COPY requirements-serve.lock /
-RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --no-deps --requirement /requirements-serve.lock
+# What runs alone: TensorFlow for CPUs at the same version, no headers, no compiler, no tests, no pip
+RUN sed -e 's/^tensorflow==/tensorflow-cpu==/' -e '/^libclang==/d' requirements-serve.lock >runtime.lock \
+    && python -m venv --without-pip /venv \
+    && python -m pip --python /venv/bin/python install --no-cache-dir --no-deps --requirement runtime.lock \
+    && rm -r /venv/lib/python3.11/site-packages/tensorflow/include \
+    && find /venv -type d -name tests -prune -exec rm -r {} +
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --no-create-home landmarks
 COPY --from=packages /venv /venv
 WORKDIR /landmarks
-COPY dvc.lock ./
+COPY dvc.lock params.yaml ./
 COPY src src
 COPY data/demo/backbone data/demo/backbone
 COPY models/plain.json models/plain.weights.h5 models/threshold.json models/

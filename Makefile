@@ -4,10 +4,10 @@ PYTHON ?= python3
 BASE ?= main
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup develop repro report serve test test-all fast guard lint seeds plots compare pictures profile backbone lock clean
+.PHONY: help experiments setup develop repro report serve test test-all fast guard lint seeds plots compare pictures profile backbone lock clean own verify
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | awk -F'\t' '{printf "make %-11s %s\n", $$1, $$2}'
 
 setup: .venv/run  ## .venv with the pinned packages of the pipeline
 
@@ -23,24 +23,23 @@ develop: .venv/dev  ## the same with those of the server, the tests and the lint
 .venv/serve: LOCK = requirements-serve.lock
 .venv/dev: LOCK = requirements-dev.lock
 .venv/run .venv/serve .venv/dev: .venv/%: .venv/bin/python requirements.lock requirements-serve.lock requirements-dev.lock
-	@echo "Installing what $(LOCK) pins into .venv (up to 2 minutes, once) ..."
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $(LOCK)
+	@echo "Installing what $(LOCK) pins into .venv, once ..."
+	@.ci/install $(LOCK)
 	@touch $@
 
-repro: setup  ## run what is out of date of the pipeline
-	dvc repro
+repro: setup  ## run what is out of date of the pipeline, then show the models side by side
+	@.ci/repro
 
 report: setup  ## write the report, running what is out of date before it: plots/report.html
-	dvc repro report
-	@echo "Open $(CURDIR)/plots/report.html"
+	@.ci/repro report
 
 serve: .venv/serve  ## answer over HTTP and on a page, http://127.0.0.1:8080; options: python src/serve.py --help
 	python src/serve.py
 
-test: lint  ## check style and types, then run the tests (8 minutes)
+test: lint  ## check style and types, then run the tests (12 minutes)
 	pytest -n 2 -m "not nightly"
 
-fast: develop  ## run the tests that need neither DVC nor training (90 seconds)
+fast: develop  ## run the tests that need neither DVC nor training (2 minutes)
 	pytest -n 2 -m "not slow and not nightly"
 
 test-all: lint  ## run all tests, whole pipelines repeated and ten times the examples: what CI does each night
@@ -56,8 +55,14 @@ lint: develop  ## check style, types and the direction of imports
 	mypy bench
 	PYTHONPATH=src lint-imports --no-cache
 
-seeds: setup  ## run the experiment with five seeds and three numbers of components (25 minutes): metrics/seeds.csv
-	python src/seed_study.py metrics/seeds.csv docs/seeds.png --components 5 --components 20
+seeds: setup  ## run the experiment with five seeds and two numbers of components (20 minutes): metrics/seeds.csv
+	python src/seed_study.py metrics/seeds.csv docs/seeds.png --components 10
+
+unexport PHOTOS  # what it says is no make: a path may hold a $$
+own: export OWN = $(value PHOTOS)
+own: setup  ## run the experiment on photos of yours: make own PHOTOS=folder (one subfolder a landmark) or PHOTOS=table.csv
+	@python src/own.py "$$OWN"
+	@.ci/repro
 
 profile: setup  ## turn params.yaml into another experiment: make profile NAME=thesis (back: git checkout params.yaml)
 	@python src/apply_profile.py profiles/$(NAME).yaml
@@ -67,6 +72,12 @@ plots: setup  ## draw the plots into dvc_plots/index.html
 
 compare: setup  ## what the working tree changes against BASE=main, as a pull request shows it
 	@.ci/compare $(BASE)
+
+experiments: setup  ## what differs between the experiments so far, parameters and test accuracies, as wide as the terminal
+	@dvc exp show --no-pager --only-changed --drop '.*/|models$$|(calibration_error|gap_to_train|macro_f1|validation_accuracy)\.'
+
+verify: setup  ## run the committed experiment again in a clean clone and print what differs; TOLERANCE=0.03 for metrics
+	@python .ci/verify.py $(if $(TOLERANCE),--tolerance $(TOLERANCE))
 
 pictures: setup  ## copy the plots that the README shows into docs/
 	dvc repro

@@ -1,13 +1,19 @@
 """The privacy gate, measured: faces covered, photos a second beside deface, what attacks restore, what it costs a classifier.
 
+What is written counts: every figure of faces comes from the files that the command wrote.
+
 python bench/anonymize.py recall FOLDER       FOLDER/boxes.csv (file,x,y,w,h, pixels, upright) and FOLDER/images/
+python bench/anonymize.py groups FOLDER PHOTOS [--large]      heads of the same folder, pasted into photos
+python bench/anonymize.py harm PHOTOS         photos of landmarks
 python bench/anonymize.py restore FOLDER      the same folder
-python bench/anonymize.py speed FOLDER --deface .../bin/deface
+python bench/anonymize.py speed PHOTOS --deface .../bin/deface
 python bench/anonymize.py utility IMAGES LISTING [--module M --size N]     LISTING: data/photos.csv of a run
 """
 
 import csv
+import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -15,25 +21,33 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+import crowds
 import cv2
 import memory
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 from landmarks.images import decoding  # noqa: E402 - needs the path
-from landmarks.privacy import face_detectors, redaction  # noqa: E402 - needs the path
+from landmarks.privacy import redaction  # noqa: E402 - needs the path
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Boxes = dict[str, list[tuple[float, float, float, float]]]
-HALF, MARGIN, SIDE = 0.5, 0.15, 64
+HALF, CHANGED, SIDE = 0.5, 24, 64
+HEADS = (12, 16, 20, 24, 30, 36, 42, 48, 56, 64, 72, 84, 96)  # heights, pixels
+SIDES = {
+    "default": [], "strict": ["--detector", "strict"],
+    "thesis": ["--detector", "ssd", "--sizes", "300", "--turned", "0", "--confidence", "0.5", "--recheck", "0.5"],
+}  # fmt: skip
 Folder = Annotated[Path, typer.Argument(help="Folder with boxes.csv and images/")]
 
 
@@ -46,83 +60,179 @@ def boxed(folder: Path) -> Boxes:
     return found
 
 
-def covered(box: tuple[float, float, float, float], found: list[redaction.Face]) -> bool:
-    """Does one detection, with its margin, cover half of the box?"""
-    x, y, w, h = box
-    for face in found:
-        pad_x, pad_y = face.w * MARGIN, face.h * MARGIN
-        wide = min(x + w, face.x + face.w + pad_x) - max(x, face.x - pad_x)
-        high = min(y + h, face.y + face.h + pad_y) - max(y, face.y - pad_y)
-        if max(wide, 0) * max(high, 0) >= HALF * w * h:
-            return True
-    return False
+def covered(before: decoding.Picture, after: decoding.Picture, box: tuple[float, float, float, float]) -> bool:
+    """Are half of the pixels of a box others than before? What JPEG changes is far below ``CHANGED``."""
+    x, y, w, h = (round(side) for side in box)
+    part = np.s_[max(y, 0) : y + h, max(x, 0) : x + w]
+    changed = np.abs(before[part].astype(int) - after[part]).max(axis=2) > CHANGED
+    return float(changed.mean()) >= HALF
+
+
+def command_of(side: str, source: Path, out: Path, deface: str, models: str) -> list[str]:
+    """Return the command of a side; ``deface`` writes beside what it reads, so it reads a copy, ``out``."""
+    if side == "deface":
+        shutil.copytree(source, out)
+        return [deface, str(out), "--thresh", "0.3", "--replacewith", "mosaic"]
+    ours = [sys.executable, "src/anonymize.py", str(source), str(out), "--max-quarantined", "100000"]
+    return [*ours, *SIDES[side], *(["--models", models] if side == "thesis" and models else [])]
+
+
+def written(
+    side: str, photos: dict[str, crowds.Crowd], deface: str, models: str, tags: bool = False
+) -> list[tuple[int, bool]]:
+    """Whether each box is covered in what a side wrote, with its longer side, pixels; ``tags``: photos lie, and EXIF says how.
+
+    A photo that was not written counts as covered.
+    """
+    found = []
+    with tempfile.TemporaryDirectory() as place:
+        source, out = Path(place) / "in", Path(place) / "out"
+        source.mkdir()
+        for n, (name, photo) in enumerate(photos.items()):
+            exif, picture = Image.Exif(), photo.picture
+            if tags:
+                exif[0x0112], picture = ((6, 1), (3, 2), (8, 3))[n % 3][0], np.rot90(picture, (n % 3) + 1)
+            Image.fromarray(picture[..., ::-1]).save(source / f"{name}.jpg", quality=95, exif=exif)
+        command = command_of(side, source, out, deface, models)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(done.stderr[-2000:])
+        for name, photo in photos.items():
+            path = out / (f"{name}_anonymized.jpg" if side == "deface" else f"{name}.jpg")
+            before = decoding.read(source / f"{name}.jpg")
+            after = decoding.read(path) if path.is_file() else ~before
+            found += [(round(max(box[2:])), covered(before, after, box)) for box in photo.boxes]
+    return found
+
+
+DefaceOption = Annotated[
+    str, typer.Option(help="The command deface 1.5, in an environment of its own, with onnxruntime")
+]
+ModelsOption = Annotated[str, typer.Option(help="Folder of the model files of ssd")]
+SidesOption = Annotated[
+    list[str] | None, typer.Option("--side", help="Sides: default, strict, thesis, deface [default]")
+]
 
 
 @app.command()
 def recall(
-    folder: Folder, models: Annotated[str, typer.Option(help="Folder of the model files of yunet and ssd")] = ""
+    folder: Folder, side: SidesOption = None, deface: DefaceOption = "deface", models: ModelsOption = ""
 ) -> None:
-    """Share of boxed faces covered at least half, upright and turned, by detector; the thesis' looks once, upright."""
+    """Share of boxed faces that are covered in what was written: photos as they are, turned, and turned with an EXIF tag."""
     boxes = boxed(folder)
-    once: dict[str, Any] = {"sizes": (300,), "turned": 0}
-    sides: dict[str, tuple[Any, float, dict[str, Any]]] = {
-        "thesis: ssd .5, one look": ("ssd", 0.5, once), "default: centerface .3": ("centerface", 0.3, {}),
-        "yunet .3": ("yunet", 0.3, {}), "strict .3": ("strict", 0.3, {}),
-    }  # fmt: skip
+    upright = {
+        Path(file).stem: crowds.Crowd(decoding.read(folder / "images" / file), known) for file, known in boxes.items()
+    }
     print(
-        f"{sum(map(len, boxes.values()))} faces in {len(boxes)} photos; covered at least half at 0, 90, 180, 270 degrees"
+        f"{sum(map(len, boxes.values()))} faces in {len(boxes)} photos; covered at 0, 90, 180, 270 degrees; with EXIF tags"
     )
-    for label, (name, confidence, knobs) in sides.items():
-        shares = []
-        for turns in range(4):
-            hits = []
-            for file, known in boxes.items():
-                picture = decoding.read(folder / "images" / file)
-                height, width = picture.shape[:2]
-                turned = np.ascontiguousarray(np.rot90(picture, turns))
-                seen = face_detectors.detect(turned, confidence, name, models, **knobs)
-                back = [redaction.turn_back(face, turns, width, height) for face in seen]
-                hits += [covered(box, back) for box in known]
-            shares.append(float(np.mean(hits)))
-        print(f"  {label:26}", "  ".join(f"{share:.3f}" for share in shares))
+    for each in side or ["default"]:
+        photos, shares = upright, []
+        for _ in range(4):
+            shares.append(np.mean([hit for _, hit in written(each, photos, deface, models)]))
+            photos = {name: crowds.lying(photo) for name, photo in photos.items()}
+        tagged = (
+            [] if each == "deface" else [np.mean([hit for _, hit in written(each, upright, deface, models, tags=True)])]
+        )
+        print(f"  {each:10}", "  ".join(f"{share:.3f}" for share in [*shares, *tagged]), flush=True)
+
+
+@app.command()
+def groups(
+    folder: Folder,
+    backgrounds: Annotated[Path, typer.Argument(help="Folder of JPEGs without people, at least 1000 pixels wide")],
+    side: SidesOption = None, deface: DefaceOption = "deface", models: ModelsOption = "",
+    count: Annotated[int, typer.Option(help="Photos of each kind")] = 12,
+    large: Annotated[bool, typer.Option(help="Photos of 6000 x 4000 with forty faces of 24, 36, 48 and 64 pixels")] = False,
+) -> None:  # fmt: skip
+    """Share of pasted heads that are covered in what was written, by height: photos of 2000 x 1500, 39 heads of 12 to 96 pixels."""
+    heads = []
+    for file, known in boxed(folder).items():
+        picture = decoding.read(folder / "images" / file)
+        inside = [box for box in known if min(box[:2]) >= 0 and box[0] + box[2] <= picture.shape[1] and box[3] >= 60]
+        heads += [crowds.head(picture, box) for box in inside if box[1] + box[3] <= picture.shape[0]]
+    wide = [file for file in sorted(backgrounds.rglob("*.jpg")) if Image.open(file).size[0] >= 1000]
+    views = [decoding.read(wide[place]) for place in np.random.default_rng(0).permutation(len(wide))[: max(count, 4)]]
+    for each in side or ["default"]:
+        for kind in ("upright", "lying") if large else ("upright", "lying", "tilted"):
+            photos = {}
+            for n in range(4 if large else count):
+                sizes = [(24, 36, 48, 64)[n]] * 40 if large else list(HEADS) * 3
+                view = cv2.resize(views[n], (6000, 4000) if large else (2000, 1500), interpolation=cv2.INTER_CUBIC)
+                made = crowds.crowd(view, heads, sizes, n, tilt=45 if kind == "tilted" else 0)
+                photos[str(n)] = crowds.lying(made) if kind == "lying" else made
+            found = written(each, photos, deface, models)
+            of_size = {
+                at: [hit for size, hit in found if at <= size < up] for at, up in pairwise((12, 24, 36, 48, 64, 999))
+            }
+            shares = (f"{at}+: {sum(hits)}/{len(hits)}" for at, hits in of_size.items() if hits)
+            small = np.mean([hit for size, hit in found if size >= 24])
+            print(f"  {each:8} {kind:8} from 24 pixels {small:.3f}  ", "  ".join(shares), flush=True)
+
+
+@app.command()
+def harm(
+    folder: Annotated[Path, typer.Argument(help="Folder of JPEGs, most without people")],
+    count: Annotated[int, typer.Option(help="Photos")] = 150,
+    side: SidesOption = None,
+) -> None:
+    """Share of photos that are changed, of pixels that are hidden, and of photos in quarantine."""
+    for each in side or ["default"]:
+        with tempfile.TemporaryDirectory() as place:
+            source, out = Path(place) / "in", Path(place) / "out"
+            source.mkdir()
+            chosen(folder, count, source)
+            done = subprocess.run(
+                command_of(each, source, out, "", ""), cwd=ROOT, capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                raise SystemExit(done.stderr[-2000:])
+            audit = json.loads((out / "faces.json").read_text())
+            hidden = []
+            for name in audit["photos"]:
+                before, after = (decoding.read(at / f"{name}.jpg").astype(int) for at in (source, out))
+                hidden.append(
+                    (np.abs(before - after).max(axis=2) > CHANGED).mean() if audit["photos"][name]["faces"] else 0
+                )
+            print(f"  {each:8} {count} photos: changed {audit['photos_with_faces'] / count:.3f}, "
+                  f"pixels hidden {np.mean(hidden):.4f}, in quarantine {audit['quarantined']}")  # fmt: skip
+
+
+def chosen(folder: Path, count: int, source: Path) -> None:
+    """Copy ``count`` photos, evenly from all."""
+    files = sorted(folder.rglob("*.jpg"))
+    for n, file in enumerate(files[:: max(len(files) // count, 1)][:count]):
+        shutil.copy(file, source / f"{n}.jpg")
 
 
 @app.command()
 def speed(
     folder: Annotated[Path, typer.Argument(help="Folder of JPEGs")],
-    deface: Annotated[str, typer.Option(help="The command deface 1.5, in an environment of its own, with onnxruntime")],
+    deface: DefaceOption,
     count: Annotated[int, typer.Option(help="Photos")] = 100,
-    rounds: Annotated[int, typer.Option(help="Rounds, interleaved; the median counts")] = 3,
+    rounds: Annotated[int, typer.Option(help="Rounds, interleaved; the median counts")] = 5,
 ) -> None:
-    """Photos a second of both commands from start to end: CenterFace, one look at full size, a mosaic."""
-    files = sorted(folder.rglob("*.jpg"))
-    files = files[:: max(len(files) // count, 1)][:count]
+    """Photos and processor seconds of whole commands: deface (CenterFace, one look, a mosaic), ours, and the thesis' detector."""
     with tempfile.TemporaryDirectory() as place:
         source = Path(place) / "in"
         source.mkdir()
-        for n, file in enumerate(files):
-            (source / f"{n}.jpg").write_bytes(file.read_bytes())
-        ours = [sys.executable, "src/anonymize.py", str(source)]
-        alike = ["--sizes", "4096", "--turned", "0", "--recheck", "0.3", "--shape", "ellipse"]
-        speeds: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        chosen(folder, count, source)
+        runs: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
         for turn in range(rounds):
-            theirs = Path(place) / f"deface{turn}"  # it writes beside what it reads
-            shutil.copytree(source, theirs)
-            for name, command in {
-                "deface": [deface, str(theirs), "--thresh", "0.3", "--replacewith", "mosaic"],
-                "ours, alike, 2 workers": [*ours, f"{place}/alike{turn}", *alike],
-                "ours, default": [*ours, f"{place}/ours{turn}"],
-            }.items():
-                speeds[name].append(timed(command, len(files)))
-    for name, measured in speeds.items():
-        ratio = statistics.median(a[0] / b[0] for a, b in zip(measured, speeds["deface"], strict=True))
-        rate, peak = statistics.median(m[0] for m in measured), max(m[1] for m in measured)
-        print(f"  {name:24} {rate:5.2f} photos a second   {ratio:.2f} x deface   {peak:.2f} GB at the peak")
+            for side in ("deface", "default"):
+                runs[side].append(timed(command_of(side, source, Path(place) / f"{side}{turn}", deface, ""), count))
+    for side, measured in runs.items():
+        ratio = statistics.median(a[0] / b[0] for a, b in zip(measured, runs["deface"], strict=True))
+        cpu = statistics.median(b[1] / a[1] for a, b in zip(measured, runs["deface"], strict=True))
+        rate, spent, peak = (statistics.median(m[0] for m in measured), statistics.median(m[1] for m in measured),
+                             max(m[2] for m in measured))  # fmt: skip
+        print(f"  {side:8} {rate:6.2f} photos a second, {1000 * spent / count:.0f} ms of processor a photo; "
+              f"{ratio:.2f} x deface, {cpu:.2f} x by processor; {peak:.2f} GB at the peak")  # fmt: skip
 
 
-def timed(command: list[str], count: int) -> tuple[float, float]:
-    """Photos a second, and the largest memory of all its processes together (shared pages shared out), GB."""
-    begin, peak = time.perf_counter(), 0.0
+def timed(command: list[str], count: int) -> tuple[float, float, float]:
+    """Photos a second, seconds of processor, and the largest memory of all its processes together (shared pages shared out), GB."""
+    begin, peak, spent = time.perf_counter(), 0.0, resource.getrusage(resource.RUSAGE_CHILDREN)
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                           env={**os.environ, "LANDMARKS_WORKERS": "2"}, start_new_session=True) as run:  # fmt: skip
         while run.poll() is None:
@@ -130,7 +240,9 @@ def timed(command: list[str], count: int) -> tuple[float, float]:
             time.sleep(0.2)
         if run.returncode:
             raise SystemExit(run.stderr.read() if run.stderr else "failed")
-    return count / (time.perf_counter() - begin), peak
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - spent.ru_utime - spent.ru_stime
+    return count / (time.perf_counter() - begin), processor, peak
 
 
 @app.command()
@@ -233,8 +345,7 @@ def utility(
         out = work or Path(place)
         methods: dict[str, Path] = {name: out / name / "anonymous" for name in ("none", "blur", "pixelate", "solid")}
         for method in tqdm(list(methods)[1:], desc="methods"):
-            stage("anonymize", images, methods[method], listing, out / f"{method}.json", out / f"{method}.csv",
-                  out / f"{method}.png", "--method", method, "--max-quarantined", 1000)  # fmt: skip
+            stage("anonymize", images, methods[method], listing, out / f"{method}.json", out / f"{method}.csv", "--method", method, "--max-quarantined", 1000)  # fmt: skip
         shutil.copytree(images, methods["none"], dirs_exist_ok=True)
         passed = set.intersection(*({file.name for file in folder.glob("*.jpg")} for folder in methods.values()))
         for folder in methods.values():  # the same photos for all: those that pass with every method

@@ -43,7 +43,7 @@ TEST, VALIDATION = 0.3, 0.02
 
 def dealt(paths: list[Path], landmarks: NDArray[np.str_], seeds: int) -> Iterator[NDArray[np.bool_]]:
     """Which photos are for training, a seed at a time."""
-    for parts in material.dealt(paths, landmarks, seeds, TEST, VALIDATION):
+    for parts in material.dealt(paths, landmarks, material.grouped(paths), seeds, TEST, VALIDATION):
         yield parts != "test"
 
 

@@ -1,6 +1,7 @@
 """The deep side, measured: the thesis' recipe beside ours on the same photos and splits, in accuracy, seconds and memory.
 
-python bench/deep.py run [PHOTOS] --module M    five splits, interleaved: the thesis' recipe, frozen with its views and milder ones, two-phase
+python bench/deep.py run [PHOTOS] --module M    five splits, interleaved: the thesis' recipe, frozen with its augmentation and milder, two-phase
+python bench/deep.py heads [PHOTOS] -m M -m N   five splits: each module, and all side by side, by views and head: accuracy, seconds, MB
 python bench/deep.py trunk [PHOTOS] --module M  photos a second, decoded and passed through the module, beside the module alone
 python bench/deep.py forms [PHOTOS] --module M  every exported form: megabytes, accuracy lost, milliseconds a photo
 
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import material
 import memory
@@ -28,31 +29,36 @@ import tensorflow as tf
 import typer
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.stats import t as student
 
 import stage
 from landmarks.classical import classifiers, features_file, local_features
 from landmarks.classical.config import EncodingConfig, PipelineConfig
 from landmarks.common import parallel
-from landmarks.deep import backbones, classifier, export, image_cache, training
+from landmarks.deep import backbones, classifier, export, image_cache, solved_head, training
 from landmarks.deep.config import NetworkConfig, Recipe, TrainingConfig
+from landmarks.evaluation import significance
 from landmarks.images import decoding
-from landmarks.images.preprocessing import Preprocessing
+from landmarks.images.preprocessing import Preprocessing, View
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Source = Annotated[Path | None, typer.Argument(help="CSV, folder, or nothing for the synthetic demo dataset")]
 PerClass = Annotated[int, typer.Option(min=25, help="Photos a landmark, the first by id")]
 Module = Annotated[str, typer.Option(help="As cnn.module in params.yaml")]
+Modules = Annotated[
+    list[str] | None, typer.Option("--module", "-m", help="As cnn.module in params.yaml; repeat for more")
+]
 TEST, VALIDATION = 0.3, 0.14
+FIVE = get_args(View)
 RECIPES: dict[str, dict[str, Any]] = {  # what differs from params.yaml
     "frozen": {},
-    "frozen, the thesis' views": {"augment": True},
-    "frozen, milder views": {"augment": True, "rotation": 10.0, "shift": 0.06, "shear": 0.0, "zoom": 0.15},
+    "frozen, five views": {"views": FIVE},
+    "frozen, the thesis' augmentation": {"augment": True},
+    "frozen, milder augmentation": {"augment": True, "rotation": 10.0, "shift": 0.06, "shear": 0.0, "zoom": 0.15},
     "two-phase": {"recipe": "two-phase", "label_smoothing": 0.1, "patience": 3},
 }
 
 
-def recipe(module: str, seed: int, augment: bool = False, **changed: Any) -> Recipe:
+def recipe(module: str | tuple[str, ...], seed: int, augment: bool = False, **changed: Any) -> Recipe:
     """The recipe of params.yaml on another backbone, with some values ``changed``."""
     return Recipe(stage.block("cnn", TrainingConfig, module=module, **changed), NetworkConfig(augment), seed)
 
@@ -75,7 +81,7 @@ def thesis(
     }  # fmt: skip
     model = keras.Sequential([
         keras.layers.InputLayer((size, size, 3)), backbones.CUSTOM["KerasLayer"](module, trainable=True), keras.layers.Dropout(0.2),
-        *(keras.layers.Dense(units, activation="relu") for units in (20000, 1000, 200)),
+        *(keras.layers.Dense(units, activation="relu") for units in (20000, 1000, 200)), keras.layers.Dropout(0.2),
         keras.layers.Dense(rows["class"].nunique(), kernel_regularizer=keras.regularizers.l2(1e-4)),
     ])  # fmt: skip
     model.compile(
@@ -105,7 +111,10 @@ def laid_out(
     with tempfile.TemporaryDirectory() as folder:
         for photo, path in zip(ids, paths, strict=True):
             Path(folder, f"{photo}.jpg").symlink_to(path.resolve())
-        yield paths, landmarks, training.LabelledPhotos(Path(folder), ids, np.searchsorted(labels, landmarks), labels)
+        yield paths, landmarks, training.LabelledPhotos(
+            folder=Path(folder), ids=ids, class_ids=np.searchsorted(labels, landmarks), groups=material.grouped(paths),
+            labels=labels,
+        )  # fmt: skip
 
 
 def taken(module: str) -> Preprocessing:
@@ -117,7 +126,7 @@ def taken(module: str) -> Preprocessing:
 def some(everything: training.LabelledPhotos, chosen: NDArray[np.bool_]) -> training.LabelledPhotos:
     """Those of the photos that are ``chosen``."""
     ids = list(np.array(everything.ids)[chosen])
-    return replace(everything, ids=ids, class_ids=everything.class_ids[chosen])
+    return replace(everything, ids=ids, class_ids=everything.class_ids[chosen], groups=everything.groups[chosen])
 
 
 def as_png(folder: Path, into: Path, photo: str) -> None:
@@ -149,11 +158,10 @@ def run(
         if epochs:
             list(parallel.sound(parallel.each(partial(as_png, everything.folder, png), everything.ids, "png")))
         found = features_file.objects(list(parallel.sound(parallel.each(partial(described, settings), paths, "sift"))))
-        for seed, parts in enumerate(material.dealt(paths, landmarks, seeds, TEST, VALIDATION)):
+        for seed, parts in enumerate(material.dealt(paths, landmarks, everything.groups, seeds, TEST, VALIDATION)):
             test, train, validation = (parts == name for name in ("test", "train", "validation"))
             learnt = ~test
             few = some(everything, learnt)
-            tested = image_cache.preprocessed(everything.folder, some(everything, test).ids, preprocessing)
 
             def note(
                 name: str, shares: NDArray[Any], truth: NDArray[np.int64] = numbers[test], seed: int = seed
@@ -168,6 +176,7 @@ def run(
                 asked = recipe(module, seed, **changed)
                 with memory.peak(held["ours"]), clocked(seconds[name]):
                     network, history, _ = training.fit(asked, few, train[learnt], validation[learnt])
+                tested = image_cache.preprocessed(everything.folder, some(everything, test).ids, network.preprocessing)
                 made[name] = network.probabilities(tested)
                 note(name, made[name])
                 if name == "two-phase":
@@ -203,9 +212,10 @@ def run(
                 print(f"  seed {seed}: {name} {by_epoch[-1]:.4f}, {seconds[name][-1]:.0f} s", flush=True)
             summary(scores, seconds, held, len(paths))
     for name in [name for name in RECIPES if name != "frozen" and seeds > 1]:
-        difference = np.subtract(scores[name], scores["frozen"])
-        reach = student.ppf(0.975, seeds - 1) * difference.std(ddof=1) / np.sqrt(seeds)
-        print(f"{name} less frozen: {difference.mean():+.4f} ± {reach:.4f} (95 %, t over {seeds} splits)")
+        against = significance.corrected(list(np.subtract(scores[name], scores["frozen"])), TEST / (1 - TEST))
+        print(
+            f"{name} less frozen: {against.mean:+.4f} ± {against.reach:.4f} (95 %, corrected resampled t over {seeds} splits)"
+        )
 
 
 def summary(
@@ -217,8 +227,54 @@ def summary(
     )
     for name, of in scores.items():
         took = f"{np.median(seconds[name]):8.1f} s" if seconds[name] else ""
-        print(f"  {name:36} {np.mean(of):.4f} ± {np.std(of):.4f}  ({len(of)} splits) {took}")
+        print(
+            f"  {name:36} {np.mean(of):.4f} ± {np.std(of, ddof=1) if len(of) > 1 else 0:.4f}  ({len(of)} splits) {took}"
+        )
     print("most memory: " + ", ".join(f"{name} {max(of):.2f} GB" for name, of in held.items()), flush=True)
+
+
+@app.command()
+def heads(
+    source: Source = None,
+    per_class: PerClass = 80,
+    module: Modules = None,
+    seeds: Annotated[int, typer.Option(min=2, help="Splits")] = 5,
+) -> None:
+    """Test accuracy by backbone, views and head, fitted on train, and on train and validation; seconds of all photos; MB of weights."""
+    module = module or ["data/demo/backbone"]
+    sets = [(name,) for name in module] + [tuple(module)] * (len(module) > 1)
+    print(
+        "| backbone | views | head | fitted on train | and on validation | s to vectors | s to solve | MB |\n|---|---|---|---|---|---|---|---|"
+    )
+    with laid_out(source, per_class) as (paths, landmarks, everything):
+        dealt = list(material.dealt(paths, landmarks, everything.groups, seeds, TEST, VALIDATION))
+        for names in sets:
+            for views in (FIVE[:1], FIVE):
+                asked = recipe(names, 0, views=views)
+                backbone = classifier.load_backbone(asked)
+                sized = replace(
+                    asked,
+                    training=replace(asked.training, preprocessing=replace(asked.preprocessing, size=backbone.size)),
+                )
+                frozen, none = backbones.BackboneLayer(backbone, 0, statistics=False), np.zeros(len(paths), bool)
+                to_vectors: list[float] = []
+                to_solve: list[float] = []
+                with clocked(to_vectors):
+                    seen = training.vectors(frozen, everything, sized, none, none)
+                seen /= np.linalg.norm(seen, axis=2, keepdims=True)
+                scores = defaultdict(list)
+                for parts in dealt:
+                    for name, chosen in (("train", parts == "train"), ("both", parts != "test")):
+                        with clocked(to_solve):
+                            head = solved_head.solve(
+                                training.examples(seen, len(views), everything, chosen), len(everything.labels), 0
+                            )
+                        logits = solved_head.logits(seen[parts == "test"], head.kernel, head.bias)
+                        scores[name].append((logits.argmax(axis=1) == everything.class_ids[parts == "test"]).mean())
+                shown = [f"{np.mean(of):.3f} ± {np.std(of, ddof=1):.3f}" for of in scores.values()]
+                size = sum(weight.numpy().nbytes for weight in backbone.layer.weights) / 1e6
+                print(f"| {' and '.join(Path(name).name for name in names)} | {len(views)} | solved | {' | '.join(shown)} "
+                      f"| {to_vectors[0]:.1f} | {np.median(to_solve):.1f} | {size:.1f} |", flush=True)  # fmt: skip
 
 
 @app.command()
@@ -235,7 +291,7 @@ def trunk(
         took: dict[str, list[float]] = defaultdict(list)
         for _ in range(rounds):
             with clocked(took["files to vectors"]):
-                ours = training.vectors(network, everything, frozen, none)[0]
+                ours = training.vectors(network, everything, frozen, none, none)[:, 0]
             with clocked(took["module alone"]):
                 theirs = np.concatenate([network(bare[at : at + 32]) for at in range(0, len(bare), 32)])
             print(f"  {took['files to vectors'][-1]:.2f} s, {took['module alone'][-1]:.2f} s", flush=True)
@@ -258,7 +314,7 @@ def forms(
     found: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
     with laid_out(source, per_class) as (paths, landmarks, everything), tempfile.TemporaryDirectory() as place:
         numbers = everything.class_ids
-        for seed, parts in enumerate(material.dealt(paths, landmarks, seeds, TEST, VALIDATION)):
+        for seed, parts in enumerate(material.dealt(paths, landmarks, everything.groups, seeds, TEST, VALIDATION)):
             test, train, validation = (parts == name for name in ("test", "train", "validation"))
             learnt = ~test
             network, _, _ = training.fit(

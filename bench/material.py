@@ -34,12 +34,21 @@ def listed(source: Path | None, per_class: int) -> tuple[list[Path], NDArray[np.
     return [Path(file) for file in rows["file"]], rows["landmark_id"].to_numpy(np.str_)
 
 
+def grouped(paths: list[Path]) -> NDArray[np.int64]:
+    """The group of each photo: near-duplicates have one number."""
+    hashes = list(parallel.sound(parallel.each(hashed, paths, "near-duplicates")))
+    return splitting.near_duplicates(np.array(hashes), DUPLICATE_BITS)
+
+
 def dealt(
-    paths: list[Path], landmarks: NDArray[np.str_], seeds: int, test: float, validation: float
+    paths: list[Path],
+    landmarks: NDArray[np.str_],
+    groups: NDArray[np.int64],
+    seeds: int,
+    test: float,
+    validation: float,
 ) -> Iterator[NDArray[np.str_]]:
     """Train, validation or test of each photo, a seed at a time: stratified, near-duplicates on one side."""
-    hashes = list(parallel.sound(parallel.each(hashed, paths, "near-duplicates")))
-    groups = splitting.near_duplicates(np.array(hashes), DUPLICATE_BITS)
     for seed in range(seeds):
         yield np.array(
             splitting.split(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ import pandas as pd
 
 import stage
 from landmarks.common.errors import InputError
-from landmarks.common.files import write_json
+from landmarks.common.files import sha256, write_json
 from landmarks.common.knobs import Knob
 from landmarks.common.result_cache import ResultCache, path_for
 from landmarks.dataset import tables
 from landmarks.images import folders
 from landmarks.privacy import gate
+from landmarks.privacy import verdicts as reviewed
+
+NAMED = 5  # verdicts that decide nothing which are named on the screen; faces.json names all
 
 
 @dataclass(frozen=True)
@@ -34,17 +38,22 @@ def main(
     listing: Annotated[Path | None, "CSV with the column id: which; else every photo in there"] = None,
     audit: Annotated[Path | None, "JSON to write: settings, models, faces of each photo [OUT/faces.json]"] = None,
     quarantine: Annotated[Path | None, "CSV to write: photos that did not pass, and why [OUT/quarantine.csv]"] = None,
+    verdicts: Annotated[Path | None, "CSV: what a person decided, saved from review.html [OUT/verdicts.csv]"] = None,
     *,
     anonymize: AnonymizeConfig,
-) -> None:
+) -> str | None:
     """Examine every photo, obscure its faces and examine it again; a photo in which a face is still found goes to quarantine.
 
     Photos are written upright and without metadata. Later stages see these, never the originals. A photo that was examined
     before under the same settings is not examined again. For photos of your own: python src/anonymize.py FOLDER OUT
+    To look over what it was least sure of: python src/review.py FOLDER OUT
     """
     settings = anonymize.gate
+    decided_in = verdicts or anonymous / "verdicts.csv"  # which need not be there
+    decisions = reviewed.read(decided_in) if verdicts or decided_in.is_file() else []
     others: Counter[str] = Counter()
     originals = _listed(images, listing) if listing else _all_in(images, others)
+    review = "python src/review.py" if listing else shlex.join(["python", "src/review.py", str(images), str(anonymous)])
     audit, quarantine = audit or anonymous / "faces.json", quarantine or anonymous / "quarantine.csv"
     cache = ResultCache(path_for(audit))
     if not listing:
@@ -56,7 +65,10 @@ def main(
     try:
         with cache:
             earlier = _earlier(audit, identity)
-            for photo, result, now in gate.examine_all(originals, anonymous, cache, earlier, settings, identity):
+            decided = reviewed.by_source(decisions)
+            for photo, result, now in gate.examine_all(
+                originals, anonymous, cache, earlier, settings, identity, decided
+            ):
                 examined += now
                 if isinstance(result, gate.PassedPhoto):
                     passed[photo] = dataclasses.asdict(result)
@@ -66,21 +78,41 @@ def main(
         raise InputError(f"{anonymous}: {error}; what is examined is kept: mend that, run the same command") from None
     rows = [(photo.encode("utf-8", "backslashreplace").decode(), reason) for photo, reason in refused]
     tables.write(quarantine, pd.DataFrame(rows, columns=["id", "reason"]))  # names of files need not be UTF-8
-    if len(refused) > anonymize.max_quarantined or not passed:
-        problem = f"{len(refused)} of {len(originals)} photos did not pass, the first {': '.join(refused[0])}"
-        raise InputError(f"{quarantine}: {problem}; look at them, remove them, or raise anonymize.max_quarantined")
+    undecided = [row for row in refused if row[1] != gate.KEPT_OUT]
+    if len(undecided) > anonymize.max_quarantined or not passed:
+        problem = (
+            f"{len(refused)} of {len(originals)} photos did not pass, the first {': '.join((undecided or refused)[0])}"
+        )
+        remedy = f"decide on them ({review}), remove them, or raise anonymize.max_quarantined"
+        raise InputError(f"{quarantine}: {problem}; {remedy}")
     for file in anonymous.glob("*.jpg") if listing else ():
         if file.stem not in passed:
             file.unlink()
+    unused = _unused(decided_in, decisions, passed, [originals[photo] for photo, _ in refused])
     counts = {**_count(passed), "quarantined": len(refused)}
-    write_json(audit, {**identity, **counts, "photos": passed})
+    write_json(audit, {**identity, **counts, "unused_verdicts": unused, "photos": passed})
     cache.delete()  # the audit file holds all its records
     if listing:
-        print(f"anonymize: {examined} of {len(originals)} photos examined, the results of the others are known")
-    else:
-        _print_counts({"photos": len(originals), "passed": len(passed), **counts}, anonymous, audit)
-        if others:
-            print(f"anonymize: {folders.summary(others)}", file=sys.stderr)
+        known, faces = stage.there(len(originals) - examined), f"{counts['faces']} faces obscured"
+        return f"{examined} of {len(originals)} photos examined{known}; {faces}, {len(refused)} photos in quarantine"
+    _print_counts({"photos": len(originals), "passed": len(passed), **counts})
+    print(f"written to {anonymous}; a face that was not found is still there: look over what is least certain:")
+    print(review)
+    if others:
+        print(f"anonymize: {folders.summary(others)}", file=sys.stderr)
+    return None
+
+
+def _unused(path: Path, decisions: list[reviewed.Verdict], passed: dict[str, Any], refused: list[Path]) -> list[str]:
+    """The verdicts that decide nothing, a line each; said on stderr as well."""
+    readable = {photo["source"]: list(map(reviewed.recorded, photo["readable"])) for photo in passed.values()}
+    lines = reviewed.unused(decisions, readable, [sha256(path) for path in refused if path.is_file()])
+    if lines:
+        some = "; ".join(lines[:NAMED]) + "; ..." * (len(lines) > NAMED)
+        print(
+            f"anonymize: {path}: {len(lines)} of {len(decisions)} verdicts decide nothing now: {some}", file=sys.stderr
+        )
+    return lines
 
 
 def _listed(images: Path, listing: Path) -> dict[str, Path]:
@@ -128,12 +160,10 @@ def _count(passed: dict[str, Any]) -> dict[str, int]:
     }
 
 
-def _print_counts(counts: dict[str, int], anonymous: Path, audit: Path) -> None:
+def _print_counts(counts: dict[str, int]) -> None:
     width = max(map(len, counts))
     for name, count in counts.items():
         print(f"{name.replace('_', ' '):{width}}  {count:>6}")
-    print(f"written to {anonymous}; a face that was not found is still there: look over the least certain ones:")
-    print(f"python src/faces.py {audit} {anonymous} {anonymous / 'detections.png'}")
 
 
 if __name__ == "__main__":

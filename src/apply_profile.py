@@ -1,8 +1,9 @@
 """Turn params.yaml into another experiment: `make profile NAME=thesis`; back: `git checkout params.yaml`.
 
-No stage. A profile holds only what differs from params.yaml.
+No stage. A profile holds only what differs from params.yaml; the comment that it begins with says what it needs.
 """
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,11 @@ import stage
 from landmarks.common.errors import InputError
 from landmarks.common.files import whole
 
+BACK = (
+    "Back: git checkout params.yaml; after a run also git checkout dvc.lock metrics docs, then dvc checkout, which brings the "
+    "results that were made here before, or dvc repro"
+)
+
 
 def main(
     profile: Annotated[Path, "YAML of the values that differ"],
@@ -22,12 +28,13 @@ def main(
     yaml = YAML()
     yaml.default_flow_style = False
     values, current = _read(yaml, profile), _read(yaml, params)
-    changed = list(_merge(current, values, ""))
+    changed = list(merge(current, values, ""))
     with whole(params) as partial:
         yaml.dump(current, partial)
     for name, before, after in changed:
         print(f"{name}: {before} -> {after}")
-    print("Back: git checkout params.yaml")
+    about = itertools.takewhile(lambda line: line.startswith("#"), profile.read_text(encoding="utf-8").splitlines())
+    print(*("", *(line.removeprefix("#").strip() for line in about), BACK), sep="\n")
 
 
 def _read(yaml: YAML, path: Path) -> Any:
@@ -40,13 +47,17 @@ def _read(yaml: YAML, path: Path) -> Any:
         raise InputError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
 
 
-def _merge(current: Any, values: Any, prefix: str) -> Any:
+def merge(current: Any, values: Any, prefix: str) -> Any:
     """Change ``current`` in place. Yields name, value before, value after. Raises ``InputError`` at an unknown name."""
-    for name, value in values.items():
+    for name, value in (values or {}).items():
         if name not in current:
             raise InputError(f"{prefix}{name}: no such parameter in params.yaml; remove or rename it in the profile")
+        if isinstance(current[name], dict) != isinstance(value, dict):
+            raise InputError(
+                f"{prefix}{name}: {value!r} in the profile, {current[name]!r} in params.yaml; one is a block"
+            )
         if isinstance(current[name], dict):
-            yield from _merge(current[name], value, f"{prefix}{name}.")
+            yield from merge(current[name], value, f"{prefix}{name}.")
         elif current[name] != value:
             before, current[name] = current[name], value
             yield f"{prefix}{name}", before, value

@@ -7,18 +7,18 @@ import stage
 from landmarks.classical import classifiers, features_file, saved_models
 from landmarks.classical.config import EncodingConfig, ModelConfig, PipelineConfig
 from landmarks.common.errors import InputError
-from landmarks.dataset import tables
+from landmarks.dataset import prediction_files, tables
 
 
 def main(
     folder: Annotated[Path, "Folder of the keypoints stage, <features>.arrow"],
     split: Annotated[Path, "CSV of the split stage"],
     file: Annotated[Path, "File to write: a scikit-learn Pipeline, read by classical.saved_models"],
-    predictions: Annotated[Path, "CSV to write: id, actual, predicted, confidence, for every photo"],
+    predictions: Annotated[Path, "Parquet file to write: answer and probabilities of every photo"],
     encoding: EncodingConfig,
     model: ModelConfig,
     seed: stage.Seed,
-) -> None:
+) -> str:
     """Fit a keypoint model on the training photos, calibrate it on those for validation and predict all."""
     features = features_file.read(folder / f"{model.features}.arrow")
     parts = tables.read_split(split, features.ids, features.landmarks)["split"]
@@ -31,7 +31,8 @@ def main(
     classifiers.calibrate(fitted, features.values[validation], features.landmarks[validation])
     saved_models.save(file, fitted, features.settings)
     probabilities = classifiers.probabilities(fitted, features.values)
-    tables.write_predictions(predictions, features.ids, features.landmarks, fitted.classes_, probabilities)
+    prediction_files.write(predictions, features.ids, features.landmarks, fitted.classes_, probabilities)
+    return prediction_files.accuracies(fitted.classes_[probabilities.argmax(axis=1)] == features.landmarks, parts)
 
 
 def _components(name: str) -> int:

@@ -12,8 +12,10 @@ import stage
 from landmarks.common.errors import InputError
 from landmarks.common.files import read_json, whole
 from landmarks.common.knobs import Knob
-from landmarks.dataset import table_files, tables
+from landmarks.dataset import schema, table_files, tables
+from landmarks.evaluation import results
 from landmarks.reporting import cards as card_files
+from landmarks.reporting import croissant
 from landmarks.reporting.inputs import recipe
 
 DEMO = "demo://"  # addresses of synthetic photos
@@ -30,7 +32,7 @@ class CardsConfig:
 
 
 def main(
-    results: Annotated[Path, typer.Argument(help="JSON of the evaluate stage")],
+    evaluation: Annotated[Path, typer.Argument(help="JSON of the evaluate stage")],
     sample: Annotated[Path, typer.Argument(help="CSV of the sample stage: where each photo is from")],
     split: Annotated[Path, typer.Argument(help="CSV of the split stage")],
     unknown: Annotated[Path, typer.Argument(help="CSV of the split stage: photos of other landmarks")],
@@ -40,11 +42,13 @@ def main(
         Path, typer.Argument(help="CSV to write: author, licence and title of each photo used, as far as known")
     ],
     model_card: Annotated[Path, typer.Argument(help="Markdown to write")],
-    dataset_card: Annotated[Path, typer.Argument(help="Markdown to write")],
+    dataset_card: Annotated[
+        Path, typer.Argument(help="Markdown to write; the same for programs, croissant.json, goes beside it")
+    ],
     cards: CardsConfig,
     report: stage.TitleConfig,
-) -> None:
-    """Write the model card and the dataset card, every number from the results; and a table of who took which photo.
+) -> str:
+    """Write the model card and the dataset card, every number from the evaluation; and a table of who took which photo.
 
     Photos of Google Landmarks are under Creative Commons licences that ask for author and licence to be named: give its
     train_attribution.csv. Photos without a row there are counted in the card, and the first is named.
@@ -60,10 +64,10 @@ def main(
         count = f"{len(missing)} of {len(used)}"
         print(f"cards: {count} photos have no attribution, the first {missing[0]}", file=sys.stderr)
     tables.write(table, credits.sort_index().reset_index())
-    scores = read_json(results, "evaluate")
+    found = results.read(evaluation)
     trained = read_json(model, "cnn")
     values: dict[str, Any] = {
-        **scores, "title": report.title, "labels": trained["labels"], "recipe": recipe(model),
+        "models": found.models, "data": found.data, "title": report.title, "labels": trained["labels"], "recipe": recipe(model),
         "temperature": trained["temperature"], "audit": read_json(audit, "anonymize"), "used": len(used),
         "missing": missing, "demo": bool(urls[used].str.startswith(DEMO).all()), "network": model.stem,
         "licenses": sorted(credits["license"].value_counts().items(), key=lambda row: (-row[1], row[0])),
@@ -72,6 +76,10 @@ def main(
     for card in (model_card, dataset_card):
         with whole(card) as partial:
             partial.write_text(card_files.render(card.name, values))
+    photos = {part: int((parts["split"] == part).sum()) for part in schema.PARTS}
+    licences = sorted(set(credits["license"])) or ["unknown"]
+    croissant.write(dataset_card.with_name("croissant.json"), report.title, trained["labels"], photos, licences, split)
+    return f"{model_card}, {dataset_card}"
 
 
 def _credits(source: str, urls: "pd.Series[str]") -> pd.DataFrame:

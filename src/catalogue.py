@@ -1,5 +1,6 @@
-"""Bring in the catalogue: a table of (id, url, landmark_id) by path or URL, or that of the synthetic demo dataset."""
+"""Bring in the catalogue: a table of (id, url, landmark_id), a folder of photos, or that of the synthetic demo dataset."""
 
+import functools
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from landmarks.common.errors import InputError
 from landmarks.common.files import write_json
 from landmarks.common.knobs import Knob
 from landmarks.dataset import catalogues, clean_subset, table_files
+from landmarks.images import folder_catalogue, folders
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,11 @@ class CatalogueConfig:
     """The block ``catalogue`` of params.yaml."""
 
     source: Annotated[
-        str, Knob("Table with the columns id, url, landmark_id: path or URL; or the .yaml of a demo dataset")
+        str,
+        Knob(
+            "Table with the columns id, url, landmark_id, path or URL; a folder of photos, a subfolder a landmark; or the .yaml "
+            "of a demo dataset"
+        ),
     ]
     clean: Annotated[
         str, Knob("Only these photos: Google Landmarks v2's train_clean.csv (landmark_id, images), path or URL; or ''")
@@ -33,13 +39,13 @@ def main(
     table: Annotated[Path, "CSV to write"],
     counts: Annotated[Path, "JSON to write: how many rows"],
     catalogue: CatalogueConfig,
-) -> None:
+) -> str:
     """Check a catalogue (columns there, ids unique and fit to name a file) and keep its three columns.
 
     CSV (comma, semicolon or TAB; UTF-8 or UTF-16; as it is, .gz or .zip) and Parquet are read.
     """
     with ExitStack() as stack:
-        found = _checked(catalogue.source, stack)
+        found = rows(catalogue.source, stack)
         if catalogue.clean:
             subset = clean_subset.CleanSubset(
                 stack.enter_context(table_files.local(catalogue.clean, "catalogue.clean"))
@@ -52,20 +58,44 @@ def main(
         else:
             count = catalogues.write(table, found)
     write_json(counts, {"rows": count})
+    return f"{count:,} photos listed"
 
 
-def _checked(source: str, stack: ExitStack) -> Iterator[pa.RecordBatch]:
-    """The rows of ``source``, which stays open as long as ``stack``."""
-    if source.lower().endswith((".yaml", ".yml")):
-        from landmarks.demo import world  # here: a renderer is much to load for who reads a CSV
-
-        rows = world.rows(**world.describe(Path(source)))
-        columns = map(list, zip(*rows, strict=True))
-        made = pa.table(dict(zip(catalogues.COLUMNS, columns, strict=True))).to_batches()
+def rows(source: str, stack: ExitStack, quiet: bool = False) -> Iterator[pa.RecordBatch]:
+    """The rows of ``source``, checked; it stays open as long as ``stack``. Raises ``InputError`` if it is no catalogue."""
+    made = _made(source, quiet)
+    if made is not None:
         return catalogues.checked(source, made, lambda: made)
     file = stack.enter_context(table_files.local(source))
     found = stack.enter_context(closing(catalogues.batches(file)))
     return catalogues.checked(source, found, lambda: catalogues.batches(file))
+
+
+@functools.lru_cache(maxsize=1)
+def _in_folder(folder: Path, _: tuple[tuple[Path, int, int], ...]) -> list[tuple[str, str, str]]:
+    """The rows of a folder whose photos have these sizes and times: their bytes are read once, however often these are asked for."""
+    return list(folder_catalogue.rows(folder, folders.list_photos(folder)))
+
+
+def _made(source: str, quiet: bool) -> list[pa.RecordBatch] | None:
+    """The rows of a source that is no table, but a demo dataset or a folder of photos."""
+    if source.lower().endswith((".yaml", ".yml")):
+        from landmarks.demo import world  # here: a renderer is much to load for who reads a CSV
+
+        photos = world.rows(**world.describe(Path(source)))
+    elif (folder := Path(source)).is_dir():
+        listing = folders.list_photos(folder)
+        photos = _in_folder(
+            folder, tuple((path, (about := path.stat()).st_size, about.st_mtime_ns) for path in listing.paths)
+        )
+        if not quiet and (alone := len(listing.paths) - len(photos)):
+            print(f"catalogue: {source}: {alone} photos in no subfolder are left out", file=sys.stderr)
+        if not quiet and listing.others:
+            print(f"catalogue: {source}: {folders.summary(listing.others)}", file=sys.stderr)
+    else:
+        return None
+    columns = map(list, zip(*photos, strict=True))
+    return pa.table(dict(zip(catalogues.COLUMNS, columns, strict=True))).to_batches()
 
 
 def _some(rows: Iterator[pa.RecordBatch], catalogue: CatalogueConfig) -> Iterator[pa.RecordBatch]:

@@ -19,7 +19,7 @@ def main(
     catalogue: Annotated[Path, "CSV with the columns id, url, landmark_id"],
     table: Annotated[Path, "Parquet file to write"],
     counts: Annotated[Path, "JSON to write: rows, nulls by column, landmarks"],
-) -> None:
+) -> str:
     """Drop every row with a null in any column: empty, NaN, or the string None that the Kaggle file of 2018 writes."""
     found: Counter[str] = Counter()
     landmarks: set[str] = set()
@@ -40,6 +40,7 @@ def main(
         if not found["kept"]:
             raise InputError(f"{catalogue}: every row has a null; give a catalogue with at least one complete row")
     write_json(counts, {**found, "landmarks": len(landmarks)})
+    return f"{found['kept']:,} rows of {len(landmarks):,} landmarks are complete"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Annotated
 import numpy as np
 
 import stage
-from landmarks.dataset import schema, tables
+from landmarks.dataset import prediction_files, schema, tables
 from landmarks.deep.config import NetworkConfig, Recipe, TrainingConfig
 
 
@@ -14,24 +14,31 @@ def main(
     anonymous: Annotated[Path, "Folder of the anonymize stage"],
     split: Annotated[Path, "CSV of the split stage"],
     model: Annotated[Path, "JSON to write: recipe and labels; the weights go beside it, .weights.h5"],
-    history: Annotated[Path, "CSV to write: loss and accuracy by epoch"],
-    predictions: Annotated[Path, "CSV to write: id, actual, predicted, confidence, for every photo"],
+    history: Annotated[Path, "CSV to write: loss and accuracy by epoch; of a solved head, by strength"],
+    predictions: Annotated[Path, "Parquet file to write: answer and probabilities of every photo"],
     cnn: TrainingConfig,
     network: NetworkConfig,
     seed: stage.Seed,
-) -> None:
-    """Train a head on a pre-trained backbone, select its epoch on the validation photos and predict all photos."""
+) -> str:
+    """Train a head on a pre-trained backbone, select its strength or its epoch without the test photos, and predict all photos."""
     from landmarks.deep import classifier, training  # here: --help and typos need not wait for TensorFlow
 
     rows = tables.read_split(split)
     labels = sorted(set(rows["landmark_id"]), key=schema.natural)
     class_ids = rows["landmark_id"].map({label: number for number, label in enumerate(labels)}).to_numpy(np.int64)
-    photos = training.LabelledPhotos(anonymous, list(rows.index), class_ids, labels)
+    photos = training.LabelledPhotos(
+        folder=anonymous,
+        ids=list(rows.index),
+        class_ids=class_ids,
+        groups=rows["group"].to_numpy(np.int64),
+        labels=labels,
+    )
     train, validation = ((rows["split"] == name).to_numpy() for name in ("train", "validation"))
     trained, epochs, probabilities = training.fit(Recipe(cnn, network, seed), photos, train, validation)
     classifier.save(model, trained)
     tables.write(history, epochs)
-    tables.write_predictions(predictions, rows.index, rows["landmark_id"], labels, probabilities)
+    prediction_files.write(predictions, rows.index, rows["landmark_id"], labels, probabilities)
+    return prediction_files.accuracies(probabilities.argmax(axis=1) == class_ids, rows["split"])
 
 
 if __name__ == "__main__":

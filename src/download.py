@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,7 +49,7 @@ def main(
     photos: Annotated[Path, "CSV to write: id, landmark_id and sha256 of each photo"],
     counts: Annotated[Path, "JSON to write: photos by status, replaced, missing, link rot"],
     download: fetcher.FetchSettings,
-) -> None:
+) -> str:
     """Fetch the sample; each photo that fails is replaced by the next of its landmark's reserve while there is one.
 
     The same bytes again are a failure, and under two landmarks none of them counts.
@@ -58,9 +59,9 @@ def main(
     """
     rows = tables.read(sample, collection.COLUMNS)
     tables.check_ids(sample, rows)
-    _check(download, rows)
+    check(download, rows["url"])
     with result_cache.ResultCache(result_cache.path_for(table)) as cache:
-        known = _earlier(table)
+        known = earlier(table)
         wanted = collection.Collection(sample=rows, folder=images, settings=download, cache=cache, earlier=known)
         _collect(wanted, table)
         answers = wanted.result()
@@ -72,8 +73,9 @@ def main(
     fetched = [(a.id, a.landmark_id, a.sha256) for a in answers if a.status == Status.OK]
     tables.write(photos, pd.DataFrame(fetched, columns=["id", "landmark_id", "sha256"]))
     write_json(counts, _count(answers, wanted=int((rows["reserve"] == "0").sum())))
-    print(f"download: {wanted.asked} of {len(answers)} addresses asked, the answers of the others are known")
     _advise(answers)
+    there = len(answers) - wanted.asked
+    return f"{wanted.asked} of {len(answers)} addresses asked{stage.there(there)}; {len(fetched)} photos"
 
 
 def _collect(wanted: collection.Collection, table: Path) -> None:
@@ -93,7 +95,8 @@ def _collect(wanted: collection.Collection, table: Path) -> None:
         ) from None
 
 
-def _check(settings: fetcher.FetchSettings, rows: pd.DataFrame) -> None:
+def check(settings: fetcher.FetchSettings, urls: Iterable[str]) -> None:
+    """Raise ``InputError`` if these addresses cannot be asked under these settings."""
     for scheme in settings.schemes:
         if scheme not in (*fetcher.HTTP, DEMO):
             storage.require(scheme)
@@ -102,8 +105,7 @@ def _check(settings: fetcher.FetchSettings, rows: pd.DataFrame) -> None:
             raise InputError(f"download.archives: {address!r} has no {{url}} in it, where the photo's address goes")
     if not settings.contact.isascii() or not settings.contact.isprintable():
         raise InputError(f"download.contact: {settings.contact!r} cannot be sent in a header; use plain letters")
-    wikimedia = (rows["url"].map(politeness.host_of) == politeness.WIKIMEDIA).any()
-    if wikimedia and not settings.contact:
+    if not settings.contact and politeness.WIKIMEDIA in map(politeness.host_of, urls):
         remedy = "set download.contact in params.yaml to a mail address or page of yours"
         raise InputError(f"{politeness.WIKIMEDIA} asks robots for a contact: {remedy}")
 
@@ -142,7 +144,7 @@ def _advise(answers: list[fetcher.Answer]) -> None:
         print(f"download: {len(twins)} photos are left out, they have the bytes of another, {first}", file=sys.stderr)
 
 
-def _earlier(table: Path) -> list[fetcher.Answer]:
+def earlier(table: Path) -> list[fetcher.Answer]:
     """Return the answers in the table of an earlier run; none if it is missing or has other columns."""
     try:
         rows = pd.read_csv(table, dtype=str, keep_default_na=False)[list(TYPES)].astype(TYPES)

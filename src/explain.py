@@ -27,7 +27,7 @@ def main(
     model: Annotated[Path, "JSON of the cnn stage, its weights beside it"],
     maps: Annotated[Path, "NPZ to write, a test photo of each landmark: id, landmark, probability, picture, drops"],
     explain: ExplainConfig,
-) -> None:
+) -> str:
     """Cover a photo patch by patch and see what that does to the probability of its landmark."""
     from landmarks.deep import classifier, occlusion  # here: --help need not wait for TensorFlow
 
@@ -41,11 +41,12 @@ def main(
         chosen = own.min()
         picture = network.preprocessing.read(anonymous / f"{chosen}.jpg")
         probability, drops = occlusion.drops(network.probabilities, picture, network.labels.index(label), explain.cells)
-        explained.append((chosen, label, probability, picture, drops))
+        explained.append((chosen, label, probability, picture[: network.preprocessing.size], drops))
     columns = zip(("id", "landmark", "probability", "picture", "drops"), zip(*explained, strict=True), strict=True)
     with whole(maps) as partial, partial.open("wb") as file:
         arrays: dict[str, Any] = {name: np.array(values) for name, values in columns}
         np.savez(file, **arrays)
+    return f"{len(explained)} photos explained"
 
 
 if __name__ == "__main__":

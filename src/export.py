@@ -35,7 +35,7 @@ def main(
     folder: Annotated[Path, "Folder to write: model.keras, saved_model/1/, labels.json and a .tflite file a precision"],
     counts: Annotated[Path, "JSON to write: bytes, test accuracy and agreement of each form"],
     export: ExportConfig,
-) -> None:
+) -> str:
     """Write the network in other formats and compare each with the original on every test photo."""
     from landmarks.deep import classifier  # here: --help need not wait for TensorFlow
     from landmarks.deep import export as formats
@@ -62,10 +62,13 @@ def main(
             sizes[form], runs[form] = len(content), formats.interpret(content)
         write_json(place / "labels.json", network.labels)
         predicted = _predictions(network, runs, [anonymous / f"{photo}.jpg" for photo in test["id"]])
-    write_json(counts, {
+    told = {
         name: {"bytes": sizes[name], "top1": _share(labels, test["landmark_id"]), "same_top1": _share(labels, predicted["trained"])}
         for name, labels in predicted.items()
-    })  # fmt: skip
+    }  # fmt: skip
+    write_json(counts, told)
+    least = min(told, key=lambda name: told[name]["same_top1"])
+    return f"{len(told) - 1} forms; the one least like the network, {least}, answers alike on {told[least]['same_top1']:.3f}"
 
 
 def _predictions(network: "Classifier", runs: Mapping[str, "Run"], paths: list[Path]) -> dict[str, list[str]]:

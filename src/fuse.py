@@ -3,34 +3,33 @@
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+
 import stage
-from landmarks.classical import classifiers, features_file, saved_models
 from landmarks.common.errors import InputError
-from landmarks.dataset import tables
+from landmarks.dataset import prediction_files, tables
+from landmarks.evaluation import ensembles
 
 
 def main(
-    anonymous: Annotated[Path, "Folder of the anonymize stage"],
-    keypoints: Annotated[Path, "File of the keypoints stage that the keypoint model was fitted on"],
     split: Annotated[Path, "CSV of the split stage"],
-    network: Annotated[Path, "JSON of the cnn stage, its weights beside it"],
-    model: Annotated[Path, "File of the baseline stage"],
-    predictions: Annotated[Path, "CSV to write: id, actual, predicted, confidence, for every photo"],
-) -> None:
-    """Give each landmark the mean of the probabilities of two models, each of which is calibrated."""
-    from landmarks.deep import classifier, image_cache  # here: --help need not wait for TensorFlow
-
-    features = features_file.read(keypoints)
-    parts = tables.read_split(split, features.ids, features.landmarks)
-    classical = saved_models.load(model, features.settings)
-    deep = classifier.load(network)
-    if set(deep.labels) != set(classical.classes_):
+    network: Annotated[Path, "Predictions of the cnn stage"],
+    model: Annotated[Path, "Predictions of the baseline stage"],
+    predictions: Annotated[Path, "Parquet file to write: answer and probabilities of every photo"],
+) -> str:
+    """Give each landmark the mean of the probabilities of two models, calibrated as one on the validation photos."""
+    parts = tables.read_split(split)
+    tables.require_parts(split, parts["split"], ("validation",))
+    (labels, deep), (others, classical) = (
+        prediction_files.probabilities(prediction_files.read(path, parts["landmark_id"])) for path in (network, model)
+    )
+    if set(labels) != set(others):
         raise InputError(f"{network} and {model} know different landmarks; run: dvc repro cnn baseline")
-    pictures = image_cache.preprocessed(anonymous, list(parts.index), deep.preprocessing)
-    same = [deep.labels.index(label) for label in classical.classes_]
-    of_network = deep.probabilities(pictures)[:, same]
-    mean = (of_network + classifiers.probabilities(classical, features.values)) / 2
-    tables.write_predictions(predictions, parts.index, parts["landmark_id"], classical.classes_, mean)
+    numbers = np.array([labels.index(landmark) for landmark in parts["landmark_id"]], np.int64)
+    held_out = (parts["split"] == "validation").to_numpy()
+    mean = ensembles.mean([deep, classical[:, [others.index(label) for label in labels]]], numbers, held_out)
+    prediction_files.write(predictions, parts.index, parts["landmark_id"], labels, mean)
+    return prediction_files.accuracies(mean.argmax(axis=1) == numbers, parts["split"])
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def main(
         Path, typer.Argument(help="YAML of the demo dataset, whose people are shown before and after; never a real one")
     ],
     features: Annotated[list[str], typer.Option(help="Keypoints of these; repeat for more [all declared]")] = [],  # noqa: B006 - typer makes a list anew
-) -> None:
+) -> str:
     """Draw faces before and after, the least certain faces, keypoints and matches, retrieval, and occlusion maps."""
     anonymous = data / "anonymous"
     audit = read_json(data / "faces.json", "anonymize")
@@ -43,6 +43,7 @@ def main(
             _draw_keypoints(keypoints / f"{name}.png", anonymous, features_file.read(path))
     _draw_retrieval(folder / "retrieval.png", data)
     _draw_occlusions(folder / "explain.png", data / "occlusion.npz")
+    return f"faces, retrieval, occlusion maps, keypoints of {len(files)} kinds"
 
 
 def _draw_faces(figure: Path, audit: dict[str, Any], example: Path) -> None:
@@ -74,7 +75,7 @@ def _draw_keypoints(figure: Path, anonymous: Path, features: features_file.Featu
     best, (one, other) = max(matched, key=lambda each: each[0].inliers.sum())
     pictures = [decoding.read(anonymous / f"{features.ids[i]}.jpg", settings.long_side) for i in (one, other)]
     points = [features.points[one], features.points[other]]
-    gallery.keypoints_and_matches(figure, pictures, points, match(one, one), best, settings.detector)
+    gallery.keypoints_and_matches(figure, pictures, points, match(one, one), best, settings.detector, settings.count)
 
 
 def _draw_retrieval(figure: Path, data: Path) -> None:

@@ -27,7 +27,7 @@ def main(
     counts: Annotated[Path, "JSON to write: photos, those without keypoints, those with few"],
     keypoints: KeypointsConfig,
     feature: FeatureConfig,
-) -> None:
+) -> str:
     """Detect keypoints, keep the strongest by response and their descriptors.
 
     A photo that was described before, to the byte, under the same settings, by the same code and OpenCV, is not described
@@ -48,13 +48,14 @@ def main(
         rows = (features_file.unpacked(content, photo, landmarks[photo], settings) for photo, content in contents)
         features_file.write(described, settings, rows)
         cache.prune(keys.values())
-    print(f"keypoints: {len(fresh)} of {len(ids)} photos described, the descriptors of the others are known")
     made = features_file.read(described)
     few = np.minimum(made.found, keypoints.count)
     write_json(counts, {
         "photos": len(ids), "mean": round(float(few.mean()), 1),
         "none": int((few == 0).sum()), f"below_{FEW}": int((few < FEW).sum()),
     })  # fmt: skip
+    known = stage.there(len(ids) - len(fresh))
+    return f"{len(fresh)} of {len(ids)} photos described{known}; {few.mean():.0f} keypoints a photo"
 
 
 def _identity(settings: FeatureSettings) -> str:

@@ -6,38 +6,39 @@ from typing import Annotated
 import typer
 
 import stage
-from landmarks.common.files import read_json
-from landmarks.evaluation import calibration
+from landmarks.evaluation import calibration, results
 from landmarks.reporting import gallery, inputs, plots
 
 
 def main(
-    results: Annotated[Path, typer.Argument(help="JSON of the evaluate stage")],
+    evaluation: Annotated[Path, typer.Argument(help="JSON of the evaluate stage")],
     data: Annotated[Path, typer.Argument(help="Folder of the examined photos and of confidences.csv")],
     folder: Annotated[Path, typer.Argument(help="Folder of the tables of the other stages; the PNGs are written here")],
     report: stage.TitleConfig,
-) -> None:
+    folds: Annotated[int, typer.Option(help="Of the grid's cross-validation")],
+) -> str:
     """Draw accuracy, calibration, the most confident errors, rejection, and the grid of classical models.
 
-    No stage computes on these pictures: to change one costs seconds. The models are those of the results.
+    No stage computes on these pictures: to change one costs seconds. The models are those of the evaluation.
     """
-    scored = read_json(results, "evaluate")
-    models = scored["models"]
+    found = results.read(evaluation)
+    models = found.models
     columns = ["id", "actual", "predicted"]
     tested = {name: inputs.numbers(folder / "confusion" / f"{name}.csv", ["confidence"], columns) for name in models}
-    plots.accuracies(folder / "accuracy.png", models, report.title)
+    plots.accuracies(folder / "accuracy.png", models, found.data["split"], report.title)
     right = {name: (rows["actual"] == rows["predicted"]).to_numpy() for name, rows in tested.items()}
     bins = {name: calibration.reliability(rows["confidence"].to_numpy(), right[name]) for name, rows in tested.items()}
-    errors = {name: model["test"]["calibration_error"] for name, model in models.items()}
+    errors = {name: model.test.calibration_error for name, model in models.items()}
     plots.reliability(folder / "reliability.png", bins, errors)
     ranked = {name: rows.sort_values("confidence", ascending=False, kind="stable") for name, rows in tested.items()}
     wrong = {name: rows[rows["actual"] != rows["predicted"]] for name, rows in ranked.items()}
     gallery.mistakes(folder / "mistakes.png", data / "anonymous", wrong)
     confidences = inputs.numbers(data / "confidences.csv", ["confidence"], ["answer"])
     curve = inputs.numbers(folder / "rejection.csv", ["coverage", "risk"])
-    plots.rejection(folder / "rejection.png", confidences, scored["data"]["reject"]["threshold"], curve)
+    plots.rejection(folder / "rejection.png", confidences, found.data["reject"]["threshold"], curve)
     grid = inputs.numbers(folder / "grid.csv", ["validation"], ["features", "encoding", "kind"])
-    plots.grid(folder / "grid.png", grid)
+    plots.grid(folder / "grid.png", grid, found.data["split"]["train"], folds)
+    return f"charts of {len(models)} models"
 
 
 if __name__ == "__main__":

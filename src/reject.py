@@ -10,7 +10,7 @@ import pandas as pd
 import stage
 from landmarks.common.files import write_json
 from landmarks.common.knobs import Knob
-from landmarks.dataset import tables
+from landmarks.dataset import prediction_files, tables
 from landmarks.evaluation import open_set
 
 
@@ -18,7 +18,7 @@ from landmarks.evaluation import open_set
 class RejectConfig:
     """The block ``reject`` of params.yaml."""
 
-    accepted: Annotated[float, Knob("Share of the validation photos that the threshold accepts", min=0.01, max=1)]
+    accepted: Annotated[float, Knob("Chance that a new photo of a known landmark is accepted", min=0.01, max=1)]
 
 
 def main(
@@ -32,21 +32,21 @@ def main(
     curve: Annotated[Path, "CSV to write: risk by coverage of the test photos"],
     confidences: Annotated[Path, "CSV to write: id, answer (right, wrong or, of other landmarks, unknown), confidence"],
     reject: RejectConfig,
-) -> None:
+) -> str:
     """Choose a threshold on the validation photos; measure it on the test photos and on photos of other landmarks."""
     from landmarks.deep import classifier, image_cache  # here: --help need not wait for TensorFlow
 
     divided = tables.read_split(split)
     parts = divided["split"]
     tables.require_parts(split, parts, ("validation", "test"))
-    answers = tables.read_predictions(predictions, divided["landmark_id"])
+    answers = prediction_files.read(predictions, divided["landmark_id"])
     right = (answers["actual"] == answers["predicted"]).to_numpy()
     confidence = answers["confidence"].to_numpy(float)
     least = open_set.threshold(confidence[(parts == "validation").to_numpy()], reject.accepted)
     network = classifier.load(model)
     others = list(tables.read(unknown, ["id"])["id"])
     shown = image_cache.preprocessed(anonymous, others, network.preprocessing)
-    other = network.probabilities(shown).max(axis=1).round(6)
+    other = network.probabilities(shown).max(axis=1).astype(float).round(6)
     test = (parts == "test").to_numpy()
     shares = open_set.scores(confidence[test], right[test], other, least)
     risks = open_set.risk_coverage(confidence[test], right[test])
@@ -59,6 +59,8 @@ def main(
         "confidence": [*confidence[test], *other],
     }
     tables.write(confidences, pd.DataFrame(rows))
+    unknown_rejected = f"{shares['unknown_rejected']:.3f} of {len(others)}" if others else "none"
+    return f"known from {least:.3f} on: {unknown_rejected} photos of other landmarks rejected"
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def main(
     clean: Annotated[Path, "Parquet file of the clean stage"],
     table: Annotated[Path, "CSV to write: id, url, landmark_id, reserve"],
     sample: SampleConfig,
-) -> None:
+) -> str:
     """Sample the same number of photos of each of the commonest landmarks, and an ordered reserve behind them."""
     try:
         with ParquetFile(clean, memory_map=True, read_dictionary=["landmark_id"]) as file:
@@ -50,7 +50,8 @@ def main(
     if sample.unknown:
         unknown = sampling.unknown(rows, others, sample.unknown, sample.reserve, sample.seed)
         drawn = pyarrow.concat_tables([drawn, unknown])
-    catalogues.write(table, drawn.to_batches())
+    count = catalogues.write(table, drawn.to_batches())
+    return f"{count:,} photos drawn, reserve and other landmarks included, for {len(landmarks)} landmarks"
 
 
 if __name__ == "__main__":

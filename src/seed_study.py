@@ -33,9 +33,14 @@ def main(
     seeds: Annotated[int, typer.Option(min=2, help="As many runs: of seed 0, 1 and so on")] = 5,
     components: Annotated[list[int] | None, typer.Option(min=1, help="Another pca.n; may be repeated")] = None,
 ) -> None:
-    """Queue the runs that are missing, wait for them, and write the accuracies of all."""
+    """Queue the runs that are missing, wait for them, write the accuracies of all and compare the models, paired by seed.
+
+    Differences have 95 % intervals and p values of the corrected resampled t-test (Nadeau and Bengio, 2003), since the splits
+    of the seeds overlap; p_holm is corrected for the number of models, too.
+    """
     _require_commit([table, figure])
-    n, title = (dvc.api.params_show()[block][knob] for block, knob in (("pca", "n"), ("report", "title")))
+    params = dvc.api.params_show()
+    n, title, shares = params["pca"]["n"], params["report"]["title"], params["split"]
     wanted = sorted(itertools.product(range(seeds), {n, *(components or [])}))
     runs = _experiments()
     missing = [run for run in wanted if run not in runs]
@@ -47,6 +52,8 @@ def main(
     tables.write(table, found)
     plots.over_seeds(figure, found, n, title)
     print(study.summary(found, n).round(3).to_string())
+    ratio = shares["test"] / (1 - shares["test"] - shares["validation"])
+    print(f"\n{study.paired(found, n, ratio).round(3).to_string()}")
 
 
 def _require_commit(but: list[Path]) -> None:
@@ -61,7 +68,8 @@ def _experiments() -> dict[Run, dict[str, Any]]:
     """The last commit and the experiments that started from it, done or not, that differ from it in the axes only."""
     workspace, *rows = dvc.api.exp_show()
     blocks = dvc.api.params_show()
-    fixed = [key for key in workspace if key.split(".")[0] in blocks and key not in AXES]
+    # with a dot: the folder models, a dependency, has the name of a block
+    fixed = [key for key in workspace if "." in key and key.split(".")[0] in blocks and key not in AXES]
     alike = [row for row in rows if all(row.get(key) == workspace[key] for key in fixed)]
     return {(int(row["seed"]), int(row["pca.n"])): row for row in alike}
 
@@ -85,8 +93,8 @@ def _finished(wanted: list[Run]) -> dict[Run, dict[str, Any]]:
 
 def _accuracies(row: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """Validation and test accuracy by model."""
-    models = dict.fromkeys(key.split(".")[1] for key in row if key.startswith("models."))
-    return {model: (row[f"models.{model}.validation.top1"], row[f"models.{model}.test.top1"]) for model in models}
+    models = [key.removeprefix("accuracy.") for key in row if key.startswith("accuracy.")]
+    return {model: (row[f"validation_accuracy.{model}"], row[f"accuracy.{model}"]) for model in models}
 
 
 def _dvc(*arguments: str) -> None:

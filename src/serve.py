@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,28 +18,41 @@ if TYPE_CHECKING:
     from landmarks.serving.photo_index import PhotoIndex
     from landmarks.serving.predictor import Predictor
 
-SPLIT = Path("data/split.csv")
-LIMITS = RequestLimits()
+ANONYMOUS, SPLIT, CREDITS = Path("data/anonymous"), Path("data/split.csv"), Path("data/attribution.csv")
 KEY = "LANDMARKS_API_KEY"
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def main(
+    *,
     model: trained_model.Model = trained_model.MODEL,
     unchecked: trained_model.Unchecked = False,
     names: trained_model.Names = None,
     threshold: trained_model.Threshold = None,
+    similar: Annotated[
+        bool | None,
+        typer.Option(
+            "--similar/--no-similar", help="Show training photos similar to a photo [if only this machine is served]"
+        ),
+    ] = None,
     anonymous: Annotated[
-        Path, typer.Option(help="Folder of the anonymize stage; if it exists, similar photos are shown from it")
-    ] = Path("data/anonymous"),
-    split: Annotated[Path, typer.Option(help="CSV of the split stage: which are training photos")] = SPLIT,
+        Path, typer.Option(help="… from this folder of the anonymize stage, if it exists")
+    ] = ANONYMOUS,
+    split: Annotated[Path, typer.Option(help="… those for training by this CSV of the split stage")] = SPLIT,
+    attribution: Annotated[
+        Path, typer.Option(help="… with author and licence by this CSV of the cards stage")
+    ] = CREDITS,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: for other machines, too")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="… and port; 0: a free one")] = 8080,
-    megabytes: Annotated[float, typer.Option(min=0.1, help="Largest body of a request")] = LIMITS.megabytes,
-    megapixels: Annotated[float, typer.Option(min=0.01, max=80, help="Largest photo")] = LIMITS.megapixels,
-    instances: Annotated[int, typer.Option(min=1, help="Most photos in a request")] = LIMITS.instances,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time in which a request has to arrive")] = LIMITS.seconds,
-    requests: Annotated[int, typer.Option(min=1, help="Most requests at once")] = LIMITS.requests,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name to be asked under, as in Host; repeat it for several [on loopback: localhost]"),
+    ] = None,
+    root_path: Annotated[str, typer.Option(help="Path under which a proxy passes requests on")] = "",
+    keep_alive: Annotated[int, typer.Option(min=1, help="Seconds after which an idle connection is closed")] = 5,
+    graceful: Annotated[int, typer.Option(min=0, help="Seconds that requests in progress have at SIGTERM")] = 2,
+    certificate: Annotated[Path | None, typer.Option(help="PEM file of the certificate, for https")] = None,
+    private_key: Annotated[Path | None, typer.Option(help="… and of its key")] = None,
+    limits: RequestLimits,
 ) -> None:
     """Answer over HTTP which landmark a photo shows. Requests must carry the key in the environment variable LANDMARKS_API_KEY, if it is set.
 
@@ -46,37 +60,47 @@ def main(
     """
     import uvicorn  # here: --help need not wait
 
-    from landmarks.serving import app, middleware
+    from landmarks.serving import app, protocol
 
-    key = os.environ.get(KEY, "")
-    if host not in LOOPBACK and not key:
+    key, loopback = os.environ.get(KEY, ""), host in app.LOOPBACK
+    if not loopback and not key:
         print(f"serve: other machines can reach {host}, and no API key is required: set {KEY}", file=sys.stderr)
     loaded = trained_model.load(model, unchecked=unchecked, names=names, threshold=threshold, threads=1)
-    limits = RequestLimits(
-        megabytes=megabytes, megapixels=megapixels, instances=instances, seconds=seconds, requests=requests
-    )
     lock = None if unchecked else trained_model.LOCK
+    build_index = partial(_build_index, loaded, anonymous, split, attribution, lock)
+    hosts = [*app.LOOPBACK, *(allowed_host or [])] if loopback or allowed_host else ["*"]
     uvicorn.run(
-        app.create_app(loaded, limits, key=key, build_index=partial(_build_index, loaded, anonymous, split, lock)),
+        app.create_app(
+            loaded, limits, key=key, hosts=hosts,
+            build_index=build_index if (loopback if similar is None else similar) else lambda _: None,
+        ),
         host=host,
         port=port,
-        http=middleware.http_protocol(seconds),
+        http=protocol.http_protocol(limits.seconds),
         ws="none",
+        root_path=root_path,
+        timeout_keep_alive=keep_alive,
+        timeout_graceful_shutdown=graceful,
+        ssl_certfile=certificate,
+        ssl_keyfile=private_key,
         access_log=False,
         server_header=False,
-    )
+    )  # fmt: skip
 
 
-def _build_index(loaded: "Predictor", anonymous: Path, split: Path, lock: Path | None) -> "PhotoIndex | None":
+def _build_index(
+    loaded: "Predictor", anonymous: Path, split: Path, attribution: Path, lock: Path | None, ending: Callable[[], bool]
+) -> "PhotoIndex | None":
     """The index of training photos; None if they are missing, or are not those that were anonymized."""
     from landmarks.serving import dvc_lineage, photo_index
 
     if not anonymous.is_dir() or not split.is_file():
         return None
+    credits = attribution if attribution.is_file() else None
     try:
         if lock:
-            dvc_lineage.read(lock).check([anonymous, split])
-        return photo_index.build(loaded, anonymous, split)
+            dvc_lineage.read(lock).check([path for path in (anonymous, split, credits) if path])
+        return photo_index.build(loaded, anonymous, split, credits, ending)
     except (InputError, OSError) as error:
         print(f"serve: no similar photos are shown: {error}", file=sys.stderr)
         return None

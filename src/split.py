@@ -34,7 +34,7 @@ def main(
     counts: Annotated[Path, "JSON to write: photos by split, near-duplicates"],
     split: SplitConfig,
     seed: stage.Seed,
-) -> None:
+) -> str:
     """Assign photos to train, validation and test: stratified by landmark, near-duplicates never on both sides."""
     if split.test + split.validation >= 1:
         shares = f"split.test {split.test} and split.validation {split.validation}"
@@ -52,11 +52,13 @@ def main(
     strangers = others[~others["group"].isin(divided["group"])]  # a near-duplicate of a known landmark is not unknown
     tables.write(unknown, strangers[["id"]])
     sizes = divided["group"].value_counts()
+    parts = {name: int((divided["split"] == name).sum()) for name in schema.PARTS}
     write_json(counts, {
-        "photos": len(divided), **{name: int((divided["split"] == name).sum()) for name in schema.PARTS},
+        "photos": len(divided), **parts,
         "near_duplicates": int((sizes - 1).sum()), "landmarks": int(divided["landmark_id"].nunique()),
         "unknown": len(strangers), "unknown_left_out": len(others) - len(strangers),
     })  # fmt: skip
+    return f"{', '.join(f'{count} {name}' for name, count in parts.items())}, {len(strangers)} of other landmarks"
 
 
 def _hash(folder: Path, photo: str) -> "np.typing.NDArray[np.bool_]":

@@ -9,11 +9,12 @@ import functools
 import inspect
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
 
@@ -22,8 +23,10 @@ from landmarks.common.errors import InputError
 from landmarks.common.files import read_yaml
 from landmarks.common.knobs import Knob
 
+STARTED = time.monotonic()
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 VERSIONS = PARAMS.with_name("versions.yaml")
+WIDTH = 18  # of the longest usual name of a stage
 Block = TypeVar("Block")
 
 
@@ -68,6 +71,11 @@ def models() -> list[str]:
     return [name for group in ("models", "networks", "ensembles") for name in params()[group]]
 
 
+def there(count: int) -> str:
+    """What a resumed stage adds to its result: of how many photos it found the results of an earlier run."""
+    return f", {count} were there already" if count else ""
+
+
 def declared(folder: Path, ending: str, names: list[str], chosen: list[str]) -> dict[str, Path]:
     """The file ``<name><ending>`` of each of ``chosen``; where none is, of each of ``names``, and no other may be there.
 
@@ -79,33 +87,36 @@ def declared(folder: Path, ending: str, names: list[str], chosen: list[str]) -> 
     return {name: folder / f"{name}{ending}" for name in chosen or names}
 
 
-def run(main: Callable[..., None]) -> None:
+def run(main: Callable[..., str | None]) -> None:
     """Run ``main`` as a typer command; see ``application``."""
     application(main)()
 
 
-def application(main: Callable[..., None]) -> typer.Typer:
+def application(main: Callable[..., str | None]) -> typer.Typer:
     """``main`` as a typer command, whose ``--per_class`` is also ``--per-class``, as DVC unpacks parameters.
 
+    What it returns, what came out in a few words, is printed behind the stage's name, with the seconds since this module was imported.
     What a person can put right ends with exit code 1 and one line; a defect in the code keeps its traceback.
     """
     spelling = {"token_normalize_func": lambda token: token.replace("_", "-")}
     made = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings=spelling)
-    signature = inspect.signature(main, eval_str=True)
-    blocks = {name: _class(parameter.annotation) for name, parameter in signature.parameters.items()
+    signature, name = inspect.signature(main, eval_str=True), Path(inspect.getfile(main)).stem
+    blocks = {block: _class(parameter.annotation) for block, parameter in signature.parameters.items()
               if is_dataclass(parameter.annotation)}  # fmt: skip
 
     def command(**values: Any) -> None:
         try:
-            built: dict[str, Any] = {name: knobs.build(kind, {knob: values.pop(knob) for knob, _, _ in knobs.knobs(kind)})
-                     for name, kind in blocks.items()}  # fmt: skip
+            built: dict[str, Any] = {block: knobs.build(kind, {knob: values.pop(knob) for knob, _, _ in knobs.knobs(kind)})
+                     for block, kind in blocks.items()}  # fmt: skip
             _require_versions()
-            main(**values, **built)
+            if result := main(**values, **built):
+                seconds = time.monotonic() - STARTED
+                print(f"{os.environ.get('DVC_STAGE', name):{WIDTH}}  {result}  ({seconds:.0f} s)", flush=True)
             return
         except (InputError, OSError) as error:
             problem = str(error)
         # only now: until here the traceback kept progress bars open, and the line would stand behind one
-        print(f"{Path(inspect.getfile(main)).stem}: {problem}", file=sys.stderr)
+        print(f"{name}: {problem}", file=sys.stderr)
         raise typer.Exit(1)
 
     try:
@@ -153,7 +164,9 @@ def _argument(kind: Any) -> Any:
 def _option(name: str, kind: Any, knob: Knob, default: Any) -> inspect.Parameter:
     option = typer.Option(help=knob.help, min=knob.min, max=knob.max)
     if get_origin(kind) is tuple:
-        kind = list[get_args(kind)[0]]  # type: ignore[misc]  # a type made at run time
+        entry = get_args(kind)[0]
+        kind = list[str if get_origin(entry) is Literal else entry]  # type: ignore[misc]  # typer takes no list of choices
+        default = [default] if isinstance(default, str) else default
     chosen = inspect.Parameter.empty if default is MISSING else default
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=chosen, annotation=Annotated[kind, option])
 

@@ -36,7 +36,7 @@ def main(
     encoding: FlatConfig,
     sweep: SweepConfig,
     seed: stage.Seed,
-) -> None:
+) -> str:
     """Accuracy of naive Bayes on PCA against the number of components (the thesis' figure 23).
 
     The number is chosen by cross-validation on the training photos. The thesis chose it on the test photos: its choice
@@ -60,12 +60,16 @@ def main(
     made = pd.DataFrame(scores, columns=["train", "validation", "all_train", "test"])
     made.insert(0, "components", numbers)
     tables.write(table, made)
-    ours, theirs = made.iloc[made["validation"].argmax()], made.iloc[made["test"].argmax()]
+    if (chosen := int(made["validation"].argmax())) in (0, len(made) - 1) and numbers[chosen] > 1:
+        edge = "sweep.start" if not chosen else "sweep.stop"
+        print(f"sweep: {numbers[chosen]} components do best, at the edge of the range: move {edge}", file=sys.stderr)
+    ours, theirs = made.iloc[chosen], made.iloc[made["test"].argmax()]
     write_json(counts, {
         "components": int(ours["components"]), "validation": ours["validation"], "test": ours["test"],
         "thesis_components": int(theirs["components"]), "thesis_test": theirs["test"],
         "gained_by_looking": round(theirs["test"] - ours["test"], 4),
     })  # fmt: skip
+    return f"{ours['components']:.0f} components are best, top-1 {ours['validation']:.3f} cross-validated"
 
 
 def _numbers(sweep: SweepConfig, most: int) -> list[int]:

@@ -88,10 +88,11 @@ def strangers(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(script: Script, photos: Path, split: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The JSON of a network that knows its landmarks; its predictions.csv beside it."""
+    """The JSON of a network that knows its landmarks by three views of a photo; its predictions.parquet beside it."""
     folder = tmp_path_factory.mktemp("trained")
-    out = [folder / name for name in ("model.json", "history.csv", "predictions.csv")]
-    done = script("cnn", photos / "images", split, *out, "--no-augment", "--epochs", 8)
+    out = [folder / name for name in ("model.json", "history.csv", "predictions.parquet")]
+    views = ("--views", "middle", "--views", "squashed", "--views", "mirror")
+    done = script("cnn", photos / "images", split, *out, "--no-augment", *views)
     assert done.returncode == 0, done.stderr
     return folder / "model.json"
 

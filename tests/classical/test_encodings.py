@@ -36,6 +36,17 @@ def test_an_encoding_has_length_1_in_whatever_order_keypoints_are(
     np.testing.assert_allclose(made.transform(upside_down), rows, atol=1e-5)
 
 
+def test_encodings_learnt_together_are_those_learnt_alone_and_share_a_vocabulary(photos_: encodings.Photos) -> None:
+    alone, together = (
+        {name: kind("kaze", words=4, components=6, sample=150, seed=0) for name, kind in encodings.ENCODERS.items()}
+        for _ in range(2)
+    )
+    encodings.fit_together(list(together.values()), photos_)
+    for name, encoder in alone.items():
+        np.testing.assert_array_equal(together[name].transform(photos_), encoder.fit(photos_).transform(photos_))
+    assert together["words"].vocabulary_ is together["vlad"].vocabulary_
+
+
 def test_words_counts_the_nearest_words(photos_: encodings.Photos) -> None:
     made = encodings.Words("kaze", words=4, components=6, sample=60_000, seed=0).fit(photos_)
     projected, centres = made.pca_.transform(photos_[0]), made.vocabulary_.cluster_centers_

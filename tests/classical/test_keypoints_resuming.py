@@ -32,7 +32,7 @@ def given(photos: Path, tmp_path: Path) -> list[object]:
 def described(done: subprocess.CompletedProcess[str]) -> tuple[int, int]:
     """How many photos were described in this run, and of how many."""
     assert done.returncode == 0, done.stderr
-    found = re.search(r"^keypoints: (\d+) of (\d+)", done.stdout, re.MULTILINE)
+    found = re.search(r"^keypoints +(\d+) of (\d+)", done.stdout, re.MULTILINE)
     assert found
     return int(found[1]), int(found[2])
 

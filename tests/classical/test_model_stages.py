@@ -60,6 +60,17 @@ def test_the_sweep_chooses_by_validation_and_shows_what_choosing_on_the_test_set
     assert told["gained_by_looking"] == round(told["thesis_test"] - told["test"], 4) >= 0
 
 
+@pytest.mark.parametrize(("start", "stop", "edge"), [(1, 9, ""), (4, 9, "sweep.start")])
+def test_the_sweep_warns_where_its_best_number_lies_at_the_edge_of_the_range(
+    script: Script, described: Path, split: Path, tmp_path: Path, start: int, stop: int, edge: str
+) -> None:
+    numbers = ("--start", start, "--stop", stop, "--step", 1, "--folds", 3)
+    done = script("sweep", described, split, tmp_path / "s.csv", tmp_path / "s.json", *numbers)
+    succeed(done)
+    best = json.loads((tmp_path / "s.json").read_text())["components"]
+    assert (f"move {edge}" in done.stderr) == (best == start) if edge else "edge of the range" not in done.stderr
+
+
 def test_the_grid_holds_every_combination_and_names_the_best_by_validation(
     script: Script, described: Path, split: Path, tmp_path: Path
 ) -> None:
@@ -86,11 +97,11 @@ def test_the_grid_holds_every_combination_and_names_the_best_by_validation(
 def test_every_photo_gets_a_prediction_and_the_saved_model_gives_the_same(
     script: Script, described: Path, split: Path, tmp_path: Path, encoding: str, kind: str, n: int
 ) -> None:
-    out = [tmp_path / "m.skops", tmp_path / "p.csv"]
+    out = [tmp_path / "m.skops", tmp_path / "p.parquet"]
     knobs = ("--features", "kaze", "--encoding", encoding, "--classifier", kind, "--pca", n)
     succeed(script("baseline", described.parent, split, *out, *knobs, *SMALL))
-    rows, read = pd.read_csv(out[1], dtype={"actual": str, "predicted": str}), features_file.read(described)
-    assert list(rows.columns) == ["id", "actual", "predicted", "confidence"]
+    rows, read = pd.read_parquet(out[1]), features_file.read(described)
+    assert list(rows.columns) == ["id", "actual", "predicted", "confidence", "p:1", "p:2", "p:3"]
     assert list(rows["id"]) == list(read.ids)
     assert rows["confidence"].between(1 / 3 - 1e-6, 1).all()
     model = saved_models.load(out[0], read.settings)

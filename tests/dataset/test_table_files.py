@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.feather
+import pyarrow.parquet
 import pytest
 from support import Host, Script, fails_in_one_line
 
@@ -63,6 +64,7 @@ READ: dict[str, Callable[[], bytes]] = {
     "blanks around the names of columns": lambda: CSV.replace(
         "id,url,landmark_id", "id , url, landmark_id", 1
     ).encode(),
+    "empty lines before the names of columns": lambda: b"\r\n\n" + CSV.encode(),
     "quoted names of columns": lambda: CSV.replace("id,url,landmark_id", '"id","url","landmark_id"', 1).encode(),
 }
 
@@ -104,6 +106,13 @@ def arrow() -> bytes:
     return out.getvalue().to_pybytes()
 
 
+def arrow_parquet(names: list[str]) -> bytes:
+    """A Parquet file whose columns have these names, be they the same."""
+    out = pa.BufferOutputStream()
+    pyarrow.parquet.write_table(pa.table([["x"]] * len(names), names=names), out)
+    return out.getvalue().to_pybytes()
+
+
 OTHER: dict[str, Callable[[Path], bytes]] = {
     "ZIP archive of 2 files (a.csv, b.csv)": lambda _: zipped({"a.csv": CSV, "b.csv": CSV}),
     "ZIP archive of 0 files": lambda _: zipped({}),
@@ -124,6 +133,17 @@ OTHER: dict[str, Callable[[Path], bytes]] = {
     "no column 'url'": lambda _: parquet(TABLE[["id", "landmark_id"]]),
     "set catalogue.clean to it": lambda _: b"landmark_id,images\n1,17660ef415d37059 92b6290d571448f6\n",
     "no rows": lambda _: parquet(TABLE[:0]),
+    "2 columns are called 'id'; rename all but one in row 1": lambda _: b"id,id,url,landmark_id\na,b,u,1\n",
+    "3 columns are called 'url'": lambda _: arrow_parquet(["id", "url", "url", "landmark_id", "url"]),
+    "is it the column 'URL'?": lambda _: b"id,URL,landmark_id\na,u,1\n",
+    "row 20002: the url has a zero byte in it": lambda _: (
+        CSV.encode() + CSV.split("\n", 1)[1].encode() * 3 + b"x,u\0,1\n"
+    ),
+    "row 2: the id has a zero byte in it": lambda _: parquet(
+        pd.DataFrame({"id": ["a\0"], "url": "u", "landmark_id": "1"})
+    ),
+    "a row behind row 5001 has over 1048576 bytes; is a quote open?": lambda _: (CSV + 'x,"' + CSV * 30).encode(),
+    "a line for Excel; remove that line": lambda _: b"sep=;\nid;url;landmark_id\n",
 }
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from support import Done, Script
 
-PLAIN = ("--no-augment", "--views", 1)  # the rest is as params.yaml has it
-MADE = ("model.json", "model.weights.h5", "history.csv", "predictions.csv")
+PLAIN = ("--no-augment", "--augmentations", 1)  # the rest is as params.yaml has it
+MADE = ("model.json", "model.weights.h5", "history.csv", "predictions.parquet")
 Train = Callable[..., Done]
 
 
 def outputs(folder: Path) -> list[Path]:
-    return [folder / name for name in ("model.json", "history.csv", "predictions.csv")]
+    return [folder / name for name in ("model.json", "history.csv", "predictions.parquet")]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ BACKBONE = str(ROOT / "data" / "demo" / "backbone")
 
 
 def taking(size: int, values: tuple[float, float] = (0, 1)) -> Preprocessing:
-    return Preprocessing(size=size, low=values[0], high=values[1], crop=True)
+    return Preprocessing(size=size, low=values[0], high=values[1], views=("middle",))
 
 
 def published(
@@ -169,6 +169,27 @@ def test_what_keras_exports_is_a_module_that_fine_tuning_changes_and_export_writ
     fails_in_one_line(
         cnn(tmp_path / "t", "--module", module, "--recipe", "thesis"), "set cnn.recipe to frozen or two-phase"
     )
+
+
+@pytest.mark.slow
+def test_several_modules_are_one_backbone_in_every_form(
+    script: Script, cnn: Train, photos: Path, split: Path, tmp_path: Path
+) -> None:
+    module = tmp_path / "module"
+    small_network().export(str(module))
+    both = ("--module", BACKBONE, "--module", module)
+    done = cnn(tmp_path / "out", *both, "--views", "middle", "--views", "mirror")
+    assert done.returncode == 0, done.stderr
+    network = classifier.load(tmp_path / "out" / "model.json")
+    picture = network.preprocessing.read(photos / "images" / "p1_00.jpg")
+    assert picture.shape == (2 * 128, 128, 3)  # the larger of the two sizes
+    assert network.vectors(classifier.scaled(picture[None])).shape == (1, 1280 + 8)
+    given = (photos / "images", split, tmp_path / "out" / "model.json", tmp_path / "export", tmp_path / "e.json")
+    done = script("export", *given, "--examples", 3)
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "e.json").read_text())
+    assert {told[name]["same_top1"] for name in ("keras", "saved_model", "float32", "float16")} == {1}
+    fails_in_one_line(cnn(tmp_path / "t", *both, "--recipe", "two-phase"), "has nothing to train", "frozen")
 
 
 @pytest.mark.slow

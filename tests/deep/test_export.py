@@ -1,10 +1,9 @@
-"""A trained network explained, exported, and in an ensemble."""
+"""A trained network explained and exported."""
 
 import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from support import Script, fails_in_one_line
 
@@ -24,6 +23,7 @@ def test_covering_what_the_network_looks_at_lowers_the_probability(
     network = classifier.load(trained)
     picture = network.preprocessing.read(photos / "images" / "p1_00.jpg")
     probability, drops = occlusion.drops(network.probabilities, picture, network.labels.index("1"), 4)
+    picture = picture[:128]  # the first view
     assert probability == network.probabilities(picture[None])[0, 0]
     row, column = (int(i) for i in np.unravel_index(drops.argmax(), drops.shape))
     covered = picture.copy()
@@ -40,6 +40,7 @@ def test_two_exports_are_the_same_to_the_byte(
         out = [tmp_path / name, tmp_path / f"{name}.json"]
         done = process("export", photos / "images", split, trained, *out, "--examples", 12)
         assert done.returncode == 0, done.stderr
+        assert done.stderr == ""  # TensorFlow Lite says things while it converts
     files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
     assert len(files) > 5
     for path in files:
@@ -79,29 +80,3 @@ def test_a_model_that_is_missing_or_none_is_an_error_that_names_it(script: Scrip
     for name in ("none.json", "broken.json"):
         done = script("explain", tmp_path, split, tmp_path / name, tmp_path / "e.npz")
         fails_in_one_line(done, name, "dvc repro")
-
-
-@pytest.mark.slow
-def test_fused_is_the_mean_of_what_two_models_say(
-    script: Script, photos: Path, split: Path, trained: Path, tmp_path: Path
-) -> None:
-    pd.read_csv(split, dtype=str)[["id", "landmark_id"]].to_csv(tmp_path / "photos.csv", index=False)
-    sift, model = tmp_path / "sift.arrow", tmp_path / "fisher.skops"
-    for name, *arguments in (
-        ("keypoints", tmp_path / "photos.csv", photos / "images", sift, tmp_path / "k.json", "--detector", "sift", "--protocol", "joint"),
-        ("baseline", tmp_path, split, model, tmp_path / "b.csv", "--features", "sift", "--encoding", "fisher", "--pca", 0,
-         "--classifier", "svm", "--words", 4, "--components", 8),
-        ("fuse", photos / "images", sift, split, trained, model, tmp_path / "fused.csv"),
-    ):  # fmt: skip
-        done = script(str(name), *arguments)
-        assert done.returncode == 0, done.stderr
-    one, other, fused = (
-        pd.read_csv(path, dtype={"predicted": str}).set_index("id").sort_index()
-        for path in (trained.with_name("predictions.csv"), tmp_path / "b.csv", tmp_path / "fused.csv")
-    )
-    agreed = one["predicted"] == other["predicted"]
-    assert agreed.any()
-    assert (fused["predicted"][agreed] == one["predicted"][agreed]).all()
-    mean = (one["confidence"] + other["confidence"]) / 2
-    np.testing.assert_allclose(fused["confidence"][agreed], mean[agreed], atol=1e-4)
-    assert (fused["confidence"] <= np.maximum(one["confidence"], other["confidence"]) + 1e-6).all()

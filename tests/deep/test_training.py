@@ -1,6 +1,5 @@
 """Training of a network: frozen or not, plain or augmented, the same bits every time; what stops it says why."""
 
-import json
 import os
 import re
 import resource
@@ -16,15 +15,20 @@ import pytest
 from support import ROOT, Script, fails_in_one_line, recipe
 
 from deep.conftest import MADE, PLAIN, Train, outputs
-from landmarks.deep import augmentation, classifier, training
+from landmarks.deep import augmentation, classifier, solved_head, training
 
 RANGES = recipe().training.augmentation
+VIEWS = ("--views", "middle", "--views", "squashed", "--views", "bottom_right", "--views", "mirror")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "knobs",
-    [("--no-augment",), ("--augment", "--views", 2), ("--recipe", "thesis", "--augment", "--learning_rate", 0.005)],
+    [
+        ("--no-augment", *VIEWS),
+        ("--augment", "--augmentations", 2, "--refit"),
+        ("--recipe", "thesis", "--augment", "--learning_rate", 0.005),
+    ],
 )
 def test_two_runs_give_the_same_bits_and_learn(
     script: Script, process: Script, train: Train, split: Path, tmp_path: Path, knobs: tuple[object, ...]
@@ -33,29 +37,59 @@ def test_two_runs_give_the_same_bits_and_learn(
         train(tmp_path / run, "--epochs", 6, *knobs, start=start)
     for name in MADE:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
-    rows = pd.read_csv(tmp_path / "a" / "predictions.csv")
+    rows = pd.read_parquet(tmp_path / "a" / "predictions.parquet")
     taught = (pd.read_csv(split)["split"] == "train").to_numpy()
     assert (rows["actual"] == rows["predicted"])[taught].mean() > 0.7
     history = pd.read_csv(tmp_path / "a" / "history.csv")
     assert list(history.columns) == list(training.HISTORY)
-    assert list(history["epoch"]) == [1, 2, 3, 4, 5, 6]
+    assert list(history["step"]) == list(range(1, 1 + (6 if "thesis" in knobs else len(solved_head.STRENGTHS))))
 
 
 @pytest.mark.slow
-def test_a_saved_model_predicts_what_the_stage_predicted(train: Train, photos: Path, tmp_path: Path) -> None:
-    train(tmp_path, "--epochs", 5, "--head", 32)
+@pytest.mark.parametrize("knobs", [VIEWS, ("--recipe", "two-phase", "--head", 32, "--epochs", 5, "--tuning-epochs", 1)])
+def test_a_saved_model_predicts_what_the_stage_predicted(
+    train: Train, photos: Path, tmp_path: Path, knobs: tuple[object, ...]
+) -> None:
+    train(tmp_path, *knobs)
     network = classifier.load(tmp_path / "model.json")
-    rows = pd.read_csv(tmp_path / "predictions.csv", dtype={"predicted": str})
+    rows = pd.read_parquet(tmp_path / "predictions.parquet")
     batch = np.stack([network.preprocessing.read(photos / "images" / f"{photo}.jpg") for photo in rows["id"]])
     shares = network.probabilities(batch)
     assert [network.labels[best] for best in shares.argmax(axis=1)] == list(rows["predicted"])
     np.testing.assert_allclose(shares.max(axis=1), rows["confidence"], atol=1e-4)
-    assert json.loads((tmp_path / "model.json").read_text())["recipe"]["training"]["head"] == [32]
+    probabilities = [
+        float(value) for value in pd.read_parquet(tmp_path / "predictions.parquet").filter(like="p:").sum(axis=1)
+    ]
+    assert probabilities == pytest.approx([1] * len(rows), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_with_refit_validation_photos_teach_and_are_predicted_by_folds_that_lack_them(
+    train: Train, split: Path, tmp_path: Path
+) -> None:
+    """Told a wrong landmark, a validation photo learnt by heart would be predicted as told."""
+    rows = pd.read_csv(split, dtype=str)
+    wrong = rows["id"].isin(["p1_07", "p2_07", "p3_07"])
+    rows["landmark_id"] = rows["landmark_id"].mask(wrong, rows["landmark_id"].map({"1": "2", "2": "3", "3": "1"}))
+    rows.to_csv(tmp_path / "split.csv", index=False)
+    weights, said = {}, {}
+    for name in ("refit", "no-refit"):
+        train(tmp_path / name, f"--{name}", table=tmp_path / "split.csv")
+        weights[name] = (tmp_path / name / "model.weights.h5").read_bytes()
+        said[name] = pd.read_parquet(tmp_path / name / "predictions.parquet").set_index("id")
+    assert weights["refit"] != weights["no-refit"]
+    for name in ("p1_07", "p2_07", "p3_07"):
+        assert str(said["refit"].loc[name, "predicted"]) != str(said["refit"].loc[name, "actual"])
+
+
+@pytest.mark.slow
+def test_a_solved_head_has_no_hidden_layers(cnn: Train, tmp_path: Path) -> None:
+    fails_in_one_line(cnn(tmp_path, "--head", 32), "cnn.head: the recipe frozen has no hidden layers", "two-phase")
 
 
 @pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_the_training_and_says_at_which_rate(cnn: Train, tmp_path: Path) -> None:
-    done = cnn(tmp_path, "--learning_rate", 1e30, "--epochs", 9)
+    done = cnn(tmp_path, "--recipe", "two-phase", "--learning_rate", 1e30, "--epochs", 9)
     assert done.returncode == 1
     assert re.search(r"the loss is .*1e\+30", done.stderr)
     assert not list(tmp_path.iterdir())
@@ -71,7 +105,9 @@ def test_test_photos_change_nothing_that_is_learnt(train: Train, photos: Path, s
         train(tmp_path / run, "--epochs", 4, "--augment", images=folder)
     for name in ("model.weights.h5", "history.csv"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert (tmp_path / "a" / "predictions.csv").read_bytes() != (tmp_path / "b" / "predictions.csv").read_bytes()
+    assert (tmp_path / "a" / "predictions.parquet").read_bytes() != (
+        tmp_path / "b" / "predictions.parquet"
+    ).read_bytes()
 
 
 @pytest.mark.slow
@@ -112,7 +148,7 @@ def test_where_the_decoded_photos_lie_changes_nothing(train: Train, tmp_path: Pa
     for name, megabytes in (("memory", "1000"), ("disk", "1")):
         knobs = ("--recipe", "thesis", "--epochs", 1, "--augment")
         train(tmp_path / name, *knobs, LANDMARKS_CACHE=megabytes, TMPDIR=str(tmp_path))
-    for made in ("model.weights.h5", "predictions.csv"):
+    for made in ("model.weights.h5", "predictions.parquet"):
         assert (tmp_path / "memory" / made).read_bytes() == (tmp_path / "disk" / made).read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"memory", "disk"}
 
@@ -152,8 +188,8 @@ def test_a_landmark_with_a_single_photo_is_learnt_with_the_others(train: Train, 
     rows = pd.read_csv(split, dtype=str)
     rows = rows[(rows["landmark_id"] != "3") | (rows["id"] == "p3_00")]
     rows.to_csv(tmp_path / "split.csv", index=False)
-    train(tmp_path, "--epochs", 40, "--no-restore_best", table=tmp_path / "split.csv")
-    said = pd.read_csv(tmp_path / "predictions.csv", dtype=str).set_index("id")
+    train(tmp_path, table=tmp_path / "split.csv")
+    said = pd.read_parquet(tmp_path / "predictions.parquet").set_index("id")
     assert said.loc["p3_00", "predicted"] == "3"
 
 

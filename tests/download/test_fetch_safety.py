@@ -10,11 +10,11 @@ import pytest
 from download_runs import collect, column, fetch, outputs, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import Host, Script, examples, fails_in_one_line, fetch_settings
+from support import Host, Script, examples, fails_in_one_line
 
 from landmarks.common.status import StatusError
 from landmarks.demo import renderer
-from landmarks.download import politeness, safe_http, storage
+from landmarks.download import safe_http
 
 
 @pytest.mark.parametrize(
@@ -65,29 +65,6 @@ def test_a_bomb_is_refused_by_its_header(host: Host, tmp_path: Path) -> None:
     at = host.body.index(b"\xff\xc0")
     host.body = host.body[: at + 5] + b"\xff\xf0\xff\xf0" + host.body[at + 9 :]  # 65520 x 65520
     assert collect(tmp_path, rows) == {"a": "too large", "d": "ok"}
-
-
-@given(url=st.one_of(st.text(max_size=60), st.from_regex(r"https?://[^ ]{0,30}", fullmatch=True)))
-@settings(max_examples=examples(150))
-def test_no_url_however_odd_breaks_the_plan(url: str) -> None:
-    task = fetch_settings().candidates(url)
-    assert task[-1] == ("origin", url, 0)
-    assert isinstance(politeness.host_of(url), str)
-
-
-@given(content=st.one_of(st.binary(max_size=80), st.text("User-agent:*landmks/0.1 \n\r\ufeffDisallow#Crawl-delay: inf9", max_size=80).map(str.encode)))  # fmt: skip
-@settings(max_examples=examples(200))
-def test_no_robots_txt_however_odd_breaks_the_rules(content: bytes) -> None:
-    host: politeness.Host[int] = politeness.Host("x", slots=1, full_slots=1, rate=0)
-    host.set_robots("http://x/robots.txt", 200, content)
-    assert host.rules["http://x/robots.txt"].can_fetch("http://x/a.jpg", politeness.ROBOT) in (True, False)
-
-
-@given(rest=st.text(alphabet="/localhost%0aF~.:?#\\é\x00 ", max_size=30))
-@settings(max_examples=examples(200))
-def test_no_file_uri_however_odd_breaks_the_reading(rest: str) -> None:
-    with pytest.raises(StatusError):
-        storage.read(f"file:{rest}/no such photo", megabytes=1)
 
 
 @given(headers=st.lists(st.binary(max_size=12), max_size=120), code=st.sampled_from([b"200", b"103", b"403", b"302"]))

@@ -57,7 +57,7 @@ def test_without_the_cache_the_table_and_the_photos_are_enough(script: Script, h
     first = (tmp_path / "photos.csv").read_bytes()
     shutil.rmtree(tmp_path / ".cache")
     done = fetch(script, tmp_path, rows)
-    assert "download: 1 of 2 addresses asked" in done.stdout
+    assert "1 of 2 addresses asked, 1 were there already" in done.stdout
     assert host.kinds() == {"photo": 1, "gone": 2}
     assert (tmp_path / "photos.csv").read_bytes() == first
 

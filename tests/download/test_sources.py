@@ -42,7 +42,16 @@ def test_a_file_is_read_under_the_uri_that_python_writes_for_it(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///no%00thing.jpg", "file://elsewhere/p.jpg", "file://", "file:", "file:///dev/zero"]
+    "url",
+    [
+        "file:///no%00thing.jpg",
+        "file://elsewhere/p.jpg",
+        "file://",
+        "file:",
+        "file:///dev/zero",
+        "file:///\ud800",
+        "/" + 300 * "x",
+    ],
 )
 def test_a_uri_without_a_file_is_gone(url: str) -> None:
     with pytest.raises(StatusError, match="gone"):

@@ -12,17 +12,32 @@ from support import Script, examples, fails_in_one_line
 
 from landmarks.evaluation import open_set
 
-CONFIDENCES = st.lists(st.floats(0, 1).map(lambda value: round(value, 6)), min_size=1, max_size=50)
-
 
 @settings(max_examples=examples(200))
-@given(CONFIDENCES, st.floats(0.01, 1))
-def test_the_threshold_is_the_highest_that_accepts_the_share(known: list[float], accepted: float) -> None:
-    confidence = np.array(known)
+@given(
+    st.lists(st.floats(0.0001, 1), min_size=1, max_size=50, unique_by=lambda value: round(value, 3)),
+    st.integers(1, 100),
+)
+def test_a_new_photo_of_a_known_landmark_reaches_the_threshold_as_often_as_asked(
+    known: list[float], percent: int
+) -> None:
+    values = [round(value, 3) for value in known]
+    reached = 0
+    for place, new in enumerate(values):  # each of n + 1 exchangeable photos may be the new one
+        others = np.array(values[:place] + values[place + 1 :])
+        reached += new >= open_set.threshold(others, percent / 100)
+    assert 100 * reached >= percent * len(values)
+    if percent * len(values) % 100 == 0:
+        assert 100 * reached == percent * len(values)  # no more than that are accepted, where the numbers allow it
+
+
+@pytest.mark.parametrize(("photos", "accepted", "rejected"), [
+    (9, 0.9, 1), (19, 0.95, 1), (99, 0.95, 5), (80, 0.95, 4), (8, 0.9, 0), (10, 0.9, 1), (999, 0.999, 1), (0, 0.9, 0),
+])  # fmt: skip
+def test_the_threshold_is_the_kth_lowest_confidence(photos: int, accepted: float, rejected: int) -> None:
+    confidence = (np.arange(photos) + 1) / 1000
     least = open_set.threshold(confidence, accepted)
-    assert (confidence >= least).mean() >= accepted - 1e-9
-    higher = confidence[confidence >= least + 1e-4]
-    assert len(higher) < len(confidence) or least + 1e-4 > confidence.min()
+    assert least == rejected / 1000
 
 
 @settings(max_examples=examples(200))
@@ -52,10 +67,10 @@ def test_unknown_landmarks_are_rejected_more_often(
     script: Script, split: Path, trained: Path, strangers: Path, tmp_path: Path
 ) -> None:
     out = [tmp_path / name for name in ("threshold.json", "counts.json", "curve.csv", "confidences.csv")]
-    said = trained.with_name("predictions.csv")
+    said = trained.with_name("predictions.parquet")
     known = (strangers / "images", split, strangers / "unknown.csv", trained)
     for _ in range(2):
-        done = script("reject", *known, said, *out, "--accepted", 0.9)
+        done = script("reject", *known, said, *out, "--accepted", 0.5)
         assert done.returncode == 0, done.stderr
     found = json.loads(out[1].read_text())
     assert json.loads(out[0].read_text()) == {"confidence": found["threshold"]}
@@ -70,6 +85,6 @@ def test_unknown_landmarks_are_rejected_more_often(
     assert (len(rows), counts["unknown"], counts["right"]) == (9 + 12, 12, round(9 * found["right_of_all"]))
     unknown = rows["confidence"][rows["answer"] == "unknown"]
     assert (unknown < found["threshold"]).mean() == pytest.approx(found["unknown_rejected"], abs=1e-4)
-    (tmp_path / "predictions.csv").write_text(said.read_text().replace("p1_00", "p1_99"))
-    done = script("reject", *known, tmp_path / "predictions.csv", *out)
-    fails_in_one_line(done, "predictions.csv", "not the photos of the split stage", "dvc repro")
+    pd.read_parquet(said).replace("p1_00", "p1_99").to_parquet(tmp_path / "predictions.parquet")
+    done = script("reject", *known, tmp_path / "predictions.parquet", *out)
+    fails_in_one_line(done, "predictions.parquet", "not the photos of the split stage", "dvc repro")

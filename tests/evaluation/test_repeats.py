@@ -1,11 +1,13 @@
-"""The experiment with other seeds: mean and standard deviation, and a chart of both."""
+"""The experiment with other seeds: mean and standard deviation, paired comparisons, and a chart."""
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from landmarks.evaluation import seed_study
+from landmarks.evaluation import seed_study, significance
 from landmarks.reporting import plots
 
 ROWS = pd.DataFrame(
@@ -25,6 +27,26 @@ def test_mean_and_sample_deviation_are_over_the_seeds_of_one_number_of_component
     single = seed_study.summary(ROWS[ROWS["seed"] == 0], 5)
     assert single["sd"].isna().all()
     assert (single["count"] == 1).all()
+
+
+def test_overlapping_splits_widen_the_t_test_by_the_ratio_of_test_to_training_photos() -> None:
+    differences = [0.02, 0.01, 0.03, 0.0, 0.02]
+    plain = stats.ttest_1samp(differences, 0)
+    low, high = plain.confidence_interval(0.95)
+    independent, overlapping = significance.corrected(differences, 0), significance.corrected(differences, 0.3 / 0.7)
+    assert independent == pytest.approx((0.016, (high - low) / 2, plain.pvalue))
+    assert overlapping.reach == pytest.approx(independent.reach * np.sqrt(1 + 5 * 0.3 / 0.7))
+    assert overlapping.p > independent.p
+    same = significance.corrected([0.8 - 0.7, 0.9 - 0.8], 1)  # which differ in their last bits
+    assert same.mean == pytest.approx(0.1)
+    assert np.isnan([same.reach, same.p]).all()
+
+
+def test_models_are_compared_with_the_best_one_by_seed() -> None:
+    found = seed_study.paired(ROWS, 10, ratio=0.5)
+    assert list(found.index) == ["tree", "bayes"]
+    assert found.index.name == "against plain"
+    assert found["difference"].tolist() == pytest.approx([-0.7, -0.7])
 
 
 def test_the_picture_repeats_to_the_byte_and_needs_no_second_run(tmp_path: Path) -> None:

@@ -12,11 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from landmarks.common import files
-from landmarks.dataset import tables
-from landmarks.evaluation import calibration, metrics
+from landmarks.dataset import prediction_files, tables
+from landmarks.evaluation import calibration, metrics, results
 
-RESULTS = files.read_json(Path("metrics/results.json"), "evaluate")["models"]
+RESULTS = results.read(Path("metrics/evaluation.json")).models
 NETWORKS = ("plain", "augmented")
 FLAT = ("bayes_raw", "bayes", "bayes_orb", "tree")  # the thesis' encoding: it learns by heart, and is sure of it
 
@@ -35,7 +34,7 @@ CALIBRATION_ERROR = 0.1
 def predictions(model: str) -> pd.DataFrame:
     """Actual, predicted and confidence of all photos."""
     landmarks = tables.read_split(Path("data/split.csv"))["landmark_id"]
-    return tables.read_predictions(Path(f"data/predictions/{model}.csv"), landmarks)
+    return prediction_files.read(Path(f"data/predictions/{model}.parquet"), landmarks)
 
 
 def held_out(model: str) -> pd.DataFrame:

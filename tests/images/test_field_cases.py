@@ -1,6 +1,7 @@
 """Pictures as cameras, editors and servers write them: those of public bug reports in field_cases/, and their kin."""
 
 import io
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def test_the_first_of_two_exif_segments_counts() -> None:
 def test_the_first_exif_segment_that_can_be_read_counts(bodies: list[bytes], orientation: int) -> None:
     content = saved("JPEG")
     tagged = b"".join(b"\xff\xe1" + (len(body) + 8).to_bytes(2, "big") + b"Exif\0\0" + body for body in bodies)
-    assert decoding.header(content[:2] + tagged + content[2:]) == ((128, 96), orientation)
+    assert decoding.header(content[:2] + tagged + content[2:])[:2] == ((128, 96), orientation)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_thumbnail_and_adobe_segment_keep_the_colours(longer: int, transform: in
     ids=lambda content: f"{content[1:4]!r} {len(content)}",
 )
 def test_metadata_does_not_refuse_a_photo(content: bytes) -> None:
-    (width, height), orientation = decoding.header(content)
+    (width, height), orientation, _ = decoding.header(content)
     assert orientation == 1
     assert both_ways(content).shape == (height, width, 3)
 
@@ -168,6 +169,68 @@ def test_a_scan_cut_at_a_restart_is_truncated() -> None:
         for end in (cut, cut + 2):
             with pytest.raises(StatusError, match="truncated"):
                 jpeg.keep(content[:end] + END)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"restart_marker_rows": 1}, {"quality": 100, "subsampling": 0}])
+def test_a_progressive_jpeg_without_its_last_scans_is_truncated(mode: str, options: dict[str, Any]) -> None:
+    options = {name: value for name, value in options.items() if name != "subsampling" or mode != "L"}
+    content = saved("JPEG", SHOWN.convert(mode), progressive=True, **options)
+    starts = [place for place in segment_starts(content) if content[place + 1] in (0xC4, 0xDA)]
+    scans = [place for place in starts if content[place + 1] == 0xDA]
+    assert len(scans) >= 6
+    assert jpeg.keep(content).width == 128
+    for cut in starts[starts.index(scans[0]) + 1 :]:
+        assert decoding.decode(content[:cut] + END).shape == (96, 128, 3)  # libjpeg shows it, in less detail
+        with pytest.raises(StatusError, match="truncated"):
+            jpeg.keep(content[:cut] + END)
+
+
+def segment_starts(content: bytes) -> list[int]:
+    """Where the segments of a JPEG start, those between its scans too."""
+    data = np.frombuffer(content, np.uint8)
+    places = np.flatnonzero(data[:-1] == 0xFF)
+    return [int(place) for place in places if segments.MARKS[data[place + 1]]]
+
+
+@pytest.mark.parametrize("parameters", [b"\x00\x00\x00", b"\x00\x3f\x01", b"\x00\x00\x3f", b"\x05\x01\xff"])
+def test_what_a_sequential_scan_says_of_coefficients_means_nothing(parameters: bytes) -> None:
+    content = saved("JPEG", SHOWN)
+    scan = content.index(b"\xff\xda")
+    end = scan + 2 + int.from_bytes(content[scan + 2 : scan + 4], "big")
+    changed = content[: end - 3] + parameters + content[end:]
+    np.testing.assert_array_equal(decoding.decode(jpeg.keep(changed).content), decoding.decode(content))
+
+
+def test_a_scan_for_each_component_is_needed() -> None:
+    content = saved("JPEG", SHOWN, subsampling=0)
+    scan = content.index(b"\xff\xda")
+    luminance = content[:scan] + b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" + bytes(4000) + END
+    with pytest.raises(StatusError, match="truncated"):
+        jpeg.keep(luminance)
+
+
+def test_a_bmp_whose_alpha_was_never_set_is_opaque_and_one_with_transparency_is_on_white() -> None:
+    shown, clear = SHOWN.convert("RGBA"), SHOWN.convert("RGBA")
+    shown.putalpha(0)
+    clear.putalpha(Image.linear_gradient("L").resize(clear.size))
+    np.testing.assert_array_equal(both_ways(bmp(shown)), np.asarray(SHOWN)[..., ::-1])
+    assert both_ways(bmp(clear))[0].min() > 250
+    assert both_ways(saved("PNG", shown)).min() == 255
+
+
+def bmp(picture: Image.Image) -> bytes:
+    """A BMP of version 4, which says where its alpha is; Pillow writes none."""
+    width, height = picture.size
+    masks = b"".join(mask.to_bytes(4, "little") for mask in (0xFF0000, 0xFF00, 0xFF, 0xFF000000))
+    rows = np.asarray(picture)[::-1, :, [2, 1, 0, 3]].tobytes()
+    head = (
+        struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, len(rows), 2835, 2835, 0, 0)
+        + masks
+        + b"BGRs"
+        + bytes(48)
+    )
+    return b"BM" + struct.pack("<IHHI", 14 + len(head) + len(rows), 0, 0, 14 + len(head)) + head + rows
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])

@@ -53,13 +53,13 @@ def corrupt_model(tree: Path, rows: pd.DataFrame) -> None:
     """Predictions: the same to all, with certainty. Network: it answers 2 to each test photo, 1 to its mirror image."""
     from landmarks.deep import classifier, image_cache
 
-    said = tree / "data" / "predictions" / "plain.csv"
-    pd.read_csv(said, dtype=str).assign(predicted="1", confidence=1).to_csv(said, index=False)
+    said = tree / "data" / "predictions" / "plain.parquet"
+    pd.read_parquet(said).assign(predicted="1", confidence=1.0).to_parquet(said, index=False)
     network = classifier.load(tree / "models" / "plain.json")
     ids = list(rows.index[rows["split"] == "test"])
     shown = image_cache.preprocessed(tree / "data" / "anonymous", ids, network.preprocessing)
     sides = [classifier.scaled(pictures) for pictures in (shown, shown[:, :, ::-1])]
-    seen = np.concatenate([network.model.layers[0](side, training=False) for side in sides])
+    seen = np.concatenate([network.vectors(side) for side in sides])
     wanted = np.repeat([[-9.0, 9.0, -9.0], [9.0, -9.0, -9.0]], len(ids), axis=0)
     network.model.layers[-1].set_weights([np.linalg.lstsq(seen, wanted)[0], np.zeros(3)])
     classifier.save(tree / "models" / "plain.json", network)

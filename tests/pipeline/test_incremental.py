@@ -14,7 +14,7 @@ LANDMARKS = (1, 2, 3)
 
 def counted(stdout: str) -> list[tuple[int, int]]:
     """What download, anonymize and keypoints print: photos asked for, examined, described now; of how many."""
-    found = re.findall(r"^(?:download|anonymize|keypoints): (\d+) of (\d+)", stdout, re.MULTILINE)
+    found = re.findall(r"^(?:download|anonymize|keypoints@orb) +(\d+) of (\d+)", stdout, re.MULTILINE)
     return [(int(now), int(of)) for now, of in found]
 
 
@@ -26,7 +26,11 @@ class Catalogue(Clone):
         (self.folder / "data" / "mine.csv").write_text("id,url,landmark_id\n" + "".join(rows))
         params = (self.folder / "params.yaml").read_text()
         params = re.sub(r"per_class: \d+", f"per_class: {per_class}", params)
-        params = params.replace("unknown: 6 ", "unknown: 0 ").replace("loopback: false", "loopback: true")
+        params = (
+            params.replace("unknown: 6 ", "unknown: 0 ")
+            .replace("folds: 3", "folds: 2")
+            .replace("loopback: false", "loopback: true")
+        )
         params = params.replace("source: data/demo/world.yaml", "source: data/mine.csv")
         (self.folder / "params.yaml").write_text(params)
         return counted(self.dvc("repro", "keypoints@orb"))

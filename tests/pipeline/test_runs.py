@@ -34,7 +34,9 @@ def test_a_second_repro_runs_nothing(clone: Clone) -> None:
 
 @pytest.mark.slow
 def test_one_changed_parameter_runs_what_depends_on_it_and_shows_in_the_comparisons(origin: Origin) -> None:
-    assert re.findall(r"Running stage '(.+)'", origin.printed["exp run -S pca.n=4"]) == [
+    ran = re.findall(r"Running stage '(.+)'", origin.printed["exp run -S pca.n=4"])
+    assert ran[0] == "preflight"
+    assert ran[1:] == [
         "baseline@bayes",
         "baseline@bayes_orb",
         "evaluate",
@@ -43,10 +45,25 @@ def test_one_changed_parameter_runs_what_depends_on_it_and_shows_in_the_comparis
         "report",
     ]
     table = origin.printed["metrics diff --md --precision 3"]
-    assert "models.bayes.test.top1" in table or "models.bayes.train.top1" in table
-    assert "models.plain.test.top1" not in table
+    rows = re.findall(r"^\| metrics/results.json +\| ([\w.]+)", table, re.MULTILINE)
+    assert {row.partition(".")[2] for row in rows} <= {"bayes", "bayes_orb"}
+    assert 1 <= len(rows) <= 25
+    assert rows == sorted(rows)
+    assert max(map(len, table.splitlines())) <= 120
     assert "pca.n" in origin.printed["params diff"]
     assert "pca.n" in origin.printed["exp show --csv"]
+
+
+@pytest.mark.slow
+def test_the_experiments_fit_a_terminal_as_what_differs_between_them(origin: Origin) -> None:
+    table = origin.clone.run(
+        "make", "--silent", "--no-print-directory", "--old-file=setup", "experiments", COLUMNS="120"
+    )
+    head, *rows = [line for line in table.splitlines() if line.strip(" ─")]
+    assert "pca.n" in head
+    assert set(re.findall(r"[\w.]+bayes\w*", head)) <= {"accuracy.bayes", "accuracy.bayes_orb"}
+    assert len(rows) == 3  # the tree, its commit, the experiment
+    assert max(map(len, table.splitlines())) <= 120
 
 
 @pytest.mark.slow
@@ -56,13 +73,13 @@ def test_a_model_is_one_entry_of_params_yaml(clone: Clone) -> None:
     entry = "  sift_words: {features: sift, encoding: words, words: 8, pca: none, classifier: logistic}\n"
     params.write_text(params.read_text().replace("\nnetworks:", f"{entry}\nnetworks:"))
     ran = re.findall(r"Running stage '(.+)'", clone.dvc("repro"))
-    assert set(ran) == {"baseline@sift_words", "evaluate", "plots", "cards", "report"}
-    assert "sift_words" in json.loads((clone.folder / "metrics" / "results.json").read_text())["models"]
+    assert set(ran) == {"preflight", "baseline@sift_words", "evaluate", "plots", "cards", "report"}
+    assert "sift_words" in json.loads((clone.folder / "metrics" / "results.json").read_text())["accuracy"]
     assert "sift_words" in (clone.folder / "plots" / "report.html").read_text()
     clone.commit("a model")
     ran = re.findall(r"Running stage '(.+)'", clone.dvc("exp", "run", "-S", "models.sift_words.words=4"))
-    assert set(ran) == {"baseline@sift_words", "evaluate", "plots", "cards", "report"}
-    assert "models.sift_words.test" in clone.dvc("metrics", "diff", "--md")
+    assert set(ran) == {"preflight", "baseline@sift_words", "evaluate", "plots", "cards", "report"}
+    assert ".sift_words" in clone.dvc("metrics", "diff", "--md")
 
 
 @pytest.mark.slow
@@ -108,10 +125,13 @@ def test_a_study_over_seeds_starts_from_a_commit(clone: Clone) -> None:
 
 
 @pytest.mark.nightly
-def test_two_clones_make_the_same_lock_to_the_byte(first_run: Clone, tmp_path: Path) -> None:
+def test_two_clones_make_the_same_results_to_the_byte(first_run: Clone, tmp_path: Path) -> None:
     second = small_clone(tmp_path)
     second.dvc("repro")
-    for name in ("dvc.lock", "metrics/results.json"):
+    # stages that ran side by side stand in the lock in the order in which they ended
+    one, other = (yaml.safe_load((clone.folder / "dvc.lock").read_text()) for clone in (first_run, second))
+    assert one == other
+    for name in ("metrics/evaluation.json", "metrics/results.json"):
         assert (second.folder / name).read_bytes() == (first_run.folder / name).read_bytes(), name
 
 
@@ -120,11 +140,9 @@ def test_the_experiment_is_repeated_with_other_seeds_and_components_and_only_wha
     clone.run(*SEED_STUDY, "--components", "3")
     rows = pd.read_csv(clone.folder / "metrics" / "seeds.csv")
     assert set(zip(rows["seed"], rows["components"], strict=True)) == {(0, 3), (0, 6), (1, 3), (1, 6)}
-    committed = json.loads((clone.folder / "metrics" / "results.json").read_text())["models"]
+    committed = json.loads((clone.folder / "metrics" / "results.json").read_text())["accuracy"]
     own = rows[(rows["seed"] == 0) & (rows["components"] == 6)].set_index("model")
-    assert {model: own.loc[model, "test"] for model in own.index} == {
-        model: scores["test"]["top1"] for model, scores in committed.items()
-    }
+    assert {model: own.loc[model, "test"] for model in own.index} == committed
     assert (clone.folder / "docs" / "seeds.png").read_bytes().startswith(b"\x89PNG")
     before = clone.dvc("queue", "status")
     assert before.count("Success") == 3

@@ -33,6 +33,7 @@ def tiny(tmp_path: Path) -> Clone:
         shutil.copy(ROOT / name, folder)
     (folder / "src" / "show.py").write_text(SHOW)
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    stages["catalogue"]["deps"].remove("data/preflight.json")
     stages = {
         "catalogue": stages["catalogue"],
         "show": {"cmd": "python src/show.py title.txt ${report}", "outs": ["title.txt"]},
@@ -67,6 +68,29 @@ def test_a_title_set_for_one_experiment_is_that_very_text(tiny: Clone) -> None:
     assert (tiny.folder / "title.txt").read_text(encoding="utf-8") == '17" prints of $(id -un)'
     after = (tiny.folder / "params.yaml").read_text()
     assert sum(one != other for one, other in zip(before.splitlines(), after.splitlines(), strict=True)) == 1
+
+
+def test_a_worktree_and_a_shallow_clone_run_as_the_repository_does(tiny: Clone, tmp_path: Path) -> None:
+    tiny.dvc("repro", "-q", "show")
+    tiny.commit("run")
+    tiny.git("worktree", "add", "-q", "-b", "other", str(tmp_path / "work tree ñ"))
+    tiny.git("clone", "-q", "--no-local", "--depth", "1", str(tiny.folder), str(tmp_path / "shallow"))
+    for name in ("work tree ñ", "shallow"):
+        copy = Clone(tmp_path / name)
+        copy.dvc("exp", "run", "-q", "-S", f"report.title='{name}'", "show")
+        assert (copy.folder / "title.txt").read_text(encoding="utf-8") == name
+
+
+def test_a_list_set_for_one_experiment_reaches_the_script(tiny: Clone) -> None:
+    stages = yaml.safe_load((tiny.folder / "dvc.yaml").read_text())
+    stages["stages"]["show"]["cmd"] = "python src/show.py title.txt ${download}"
+    (tiny.folder / "dvc.yaml").write_text(yaml.safe_dump(stages))
+    show = SHOW.replace("report: stage.TitleConfig", "download: fetcher.FetchSettings")
+    show = show.replace("report.title", '" ".join(download.schemes)')
+    (tiny.folder / "src" / "show.py").write_text("from landmarks.download import fetcher\n" + show)
+    tiny.commit("list")
+    tiny.dvc("exp", "run", "-q", "-S", "download.schemes=[file,https]", "show")
+    assert (tiny.folder / "title.txt").read_text() == "file https"
 
 
 def test_the_paths_of_a_catalogue_may_hold_anything_and_its_stage_depends_on_the_file(tiny: Clone) -> None:

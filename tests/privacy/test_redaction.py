@@ -6,21 +6,10 @@ import pytest
 from gate_runs import portrait
 from hypothesis import given
 from hypothesis import strategies as st
+from support import gate_settings
 
 from landmarks.demo.renderer import PORTRAITS
-from landmarks.privacy import face_detectors, redaction
-
-
-@given(st.integers(0, 3), st.integers(1, 60), st.integers(1, 60), st.data())
-def test_a_box_is_turned_back_to_where_it_was(turns: int, width: int, height: int, data: st.DataObject) -> None:
-    x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
-    w, h = data.draw(st.integers(1, width - x)), data.draw(st.integers(1, height - y))
-    marked = np.zeros((height, width), np.uint8)
-    marked[y : y + h, x : x + w] = 1
-    rows, columns = np.nonzero(np.rot90(marked, turns))
-    seen = redaction.Face(int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1, 1.0)
-    assert redaction.turn_back(seen, turns, width, height) == redaction.Face(x, y, w, h, 1.0)
-
+from landmarks.privacy import redaction
 
 PLACE, SIDE = st.integers(0, 60), st.integers(1, 60)
 BOXES = st.builds(redaction.Face, PLACE, PLACE, SIDE, SIDE, st.floats(0, 1))
@@ -31,7 +20,10 @@ def test_merged_boxes_carry_the_highest_score_of_what_lies_in_them(found: list[r
     merged = redaction.merge(found)
     assert max(face.score for face in merged) == max(face.score for face in found)
     for face in found:
-        assert any(redaction._inside(face, larger) and larger.score >= face.score for larger in merged)
+        assert any(
+            redaction.lies_in(redaction.box_of(face), redaction.box_of(larger)) and larger.score >= face.score
+            for larger in merged
+        )
 
 
 @pytest.mark.parametrize(("method", "shades"), [("pixelate", 25), ("solid", 1)])
@@ -85,6 +77,6 @@ def test_a_face_is_covered_however_large_it_is(height: int) -> None:
     picture = np.asarray(portrait(package, file).crop((x - 60, y - 40, x + w + 60, y + h + 60)))[..., ::-1]
     scale = height / h
     picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    done = redaction.obscure(picture, face_detectors.detect(picture, 0.3), "solid", 0.15, 5)
+    done = redaction.obscure(picture, gate_settings().faces_to_obscure(picture), "solid", 0.15, 5)
     face = np.s_[int(75 * scale) : int(165 * scale), int(85 * scale) : int(150 * scale)]  # from brow to chin
     assert (np.abs(picture[face].astype(int) - done[face]).sum(axis=2) > 0).mean() > 0.9

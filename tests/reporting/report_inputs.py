@@ -15,7 +15,7 @@ from PIL import Image
 from support import ROOT, recipe
 
 from landmarks.classical import features_file, local_features
-from landmarks.evaluation import metrics
+from landmarks.evaluation import metrics, results
 from landmarks.reporting import html_page, report
 
 HOSTILE = "\"><script>document.title='taken'</script>"
@@ -83,7 +83,7 @@ def make(root: Path, photos: Path, split: Path) -> Path:
     rows = rows.set_index("id")
     for name in DETECTORS:
         _write_keypoints(root / "data" / "keypoints" / f"{name}.arrow", "sift" if name == "upright" else name, rows)
-    _write_results(root, rows)
+    _write_evaluation(root, rows)
     for name in CLASSICAL:
         (root / "models" / f"{name}.skops").write_bytes(bytes(len(name) * 1000))
     for name in NETWORKS:
@@ -114,30 +114,33 @@ def _write_keypoints(path: Path, detector: Any, rows: pd.DataFrame) -> None:
     features_file.write(path, settings, described)
 
 
-def _write_results(root: Path, rows: pd.DataFrame) -> None:
+def _write_evaluation(root: Path, rows: pd.DataFrame) -> None:
     rng = np.random.default_rng(1)
     predictions = {}
     for name in MODELS:
         guess = rng.permutation(rows["landmark_id"].to_numpy())
         predicted = np.where(rng.random(len(rows)) < 0.6, rows["landmark_id"], guess)
         columns = {"actual": rows["landmark_id"], "predicted": predicted, "confidence": 0.5}
-        predictions[name] = pd.DataFrame(columns, rows.index)
-        tested = predictions[name][rows["split"] == "test"]
+        shares = {f"p:{label}": np.where(predicted == label, 0.5, 0.1) for label in sorted(set(rows["landmark_id"]))}
+        predictions[name] = pd.DataFrame({**columns, **shares}, rows.index)
+        tested = pd.DataFrame(columns, rows.index)[rows["split"] == "test"]
         tested.rename_axis("id").reset_index().to_csv(root / "plots" / "confusion" / f"{name}.csv", index=False)
-    data = json.loads((ROOT / "metrics" / "results.json").read_text())["data"]
+    data = results.read(ROOT / "metrics" / "evaluation.json").data
     data["download"]["link_rot"][HOSTILE] = {HOSTILE: 1}
     data["download"]["failed"][HOSTILE] = 1
     data["split"] |= {"photos": 36, "train": 21, "validation": 6, "test": 9, "landmarks": 3}
-    results = {"models": metrics.compare(predictions, rows["split"]), "data": data}
-    (root / "metrics" / "results.json").write_text(json.dumps(results))
+    found = results.Evaluation(models=metrics.compare(predictions, rows["split"]), data=data)
+    found.write(root / "metrics" / "evaluation.json")
 
 
 def write_network(root: Path, name: str) -> None:
     """A network of one layer, and two epochs of its training."""
-    (root / "models" / f"{name}.json").write_text(json.dumps({"recipe": asdict(recipe(module="a/module"))}))
+    (root / "models" / f"{name}.json").write_text(
+        json.dumps({"recipe": asdict(recipe(module=("a/module",), recipe="two-phase"))})
+    )
     with h5py.File(root / "models" / f"{name}.weights.h5", "w") as file:
         file["layers/dense/vars/0"], file["layers/dense/vars/1"] = np.zeros((7, 3)), np.zeros(3)
-    epochs = pd.DataFrame({"epoch": [1, 2], "phase": "head", "loss": [1.5, 0.5], "accuracy": [0.25, 0.75]})
+    epochs = pd.DataFrame({"step": [1, 2], "phase": "head", "loss": [1.5, 0.5], "accuracy": [0.25, 0.75]})
     epochs = epochs.assign(validation_loss=[1.25, 1.0], validation_accuracy=[0.5, 0.625])
     epochs.to_csv(root / "plots" / "history" / f"{name}.csv", index=False)
 
@@ -154,12 +157,12 @@ def _write_plots(plots: Path) -> None:
 
 def arguments(root: Path) -> list[Path]:
     """Those of the stage, but for the page."""
-    names = ("data", "plots", "models", "metrics/results.json", "params.yaml", "profiles/thesis.yaml")
+    names = ("data", "plots", "models", "metrics/evaluation.json", "params.yaml", "profiles/thesis.yaml")
     return [root / name for name in (*names, "requirements.lock")]
 
 
 def write(root: Path, page: Path) -> str:
     """The page, written in this process."""
-    data, plots, models, results, params, profile, lock = arguments(root)
-    html_page.write(page, report.gather(data, plots, models, results, params, profile, lock, TITLE))
+    data, plots, models, evaluation, params, profile, lock = arguments(root)
+    html_page.write(page, report.gather(data, plots, models, evaluation, params, profile, lock, TITLE))
     return page.read_text()

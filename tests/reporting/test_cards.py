@@ -1,4 +1,4 @@
-"""Model card and dataset card have the numbers of the results, and the authors of the photos."""
+"""Model card and dataset card have the numbers of the evaluation, and the authors of the photos."""
 
 import json
 from dataclasses import asdict
@@ -11,6 +11,7 @@ import yaml
 from support import ROOT, Script, fails_in_one_line, recipe
 
 from landmarks.common.errors import InputError
+from landmarks.evaluation import results
 from landmarks.reporting import cards
 
 HEAD = "id,url,author,license,title\n"
@@ -18,7 +19,7 @@ HEAD = "id,url,author,license,title\n"
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> list[Path]:
-    """The committed results, and what the other stages leave for four photos taken by somebody."""
+    """The committed evaluation, and what the other stages leave for four photos taken by somebody."""
     urls = "".join(f"{photo},https://x/{photo}.jpg\n" for photo in "abcd")
     (tmp_path / "sample.csv").write_text("id,url\n" + urls)
     (tmp_path / "split.csv").write_text("id,landmark_id,split,group\na,1,train,0\nb,1,validation,1\nc,1,test,2\n")
@@ -26,10 +27,10 @@ def inputs(tmp_path: Path) -> list[Path]:
     audit = {"detector": "yunet", "sizes": [320], "method": "solid"}
     counts = {"faces": 7, "photos_with_faces": 2, "quarantined": 1}
     (tmp_path / "faces.json").write_text(json.dumps(audit | counts))
-    made_by = asdict(recipe(module="somewhere/module", size=96))
+    made_by = asdict(recipe(module=("somewhere/module",), size=96))
     (tmp_path / "plain.json").write_text(json.dumps({"labels": ["1", "2"], "temperature": 1.5, "recipe": made_by}))
     names = ("sample.csv", "split.csv", "unknown.csv", "faces.json", "plain.json")
-    return [ROOT / "metrics" / "results.json", *(tmp_path / name for name in names)]
+    return [ROOT / "metrics" / "evaluation.json", *(tmp_path / name for name in names)]
 
 
 def outputs(folder: Path) -> list[Path]:
@@ -40,15 +41,15 @@ def front_matter(card: Path) -> Any:
     return yaml.safe_load(card.read_text().split("---\n")[1])
 
 
-def test_the_committed_cards_have_the_numbers_of_the_committed_results() -> None:
-    models = json.loads((ROOT / "metrics" / "results.json").read_text())["models"]
+def test_the_committed_cards_have_the_numbers_of_the_committed_evaluation() -> None:
+    models = results.read(ROOT / "metrics" / "evaluation.json").models
     text = (ROOT / "docs" / "model_card.md").read_text()
     for name, model in models.items():
-        test = model["test"]
-        assert f"| {name} | {model['train']['top1']:.3f} | {test['top1']:.3f} | {test['top1_low']:.3f} – " in text
+        test = model.test
+        assert f"| {name} | {model.train.top1:.3f} | {test.top1:.3f} | {test.top1_low:.3f} – " in text
     index = front_matter(ROOT / "docs" / "model_card.md")["model-index"]
     scores = {row["name"]: row["results"][0]["metrics"][0]["value"] for row in index}
-    assert list(scores.items()) == [(name, model["test"]["top1"]) for name, model in models.items()]
+    assert list(scores.items()) == [(name, model.test.top1) for name, model in models.items()]
 
 
 @pytest.mark.parametrize("title", ['17" prints of $(id -un)', "`a` & 'ñ': - {x: 1} # no", "---"])

@@ -10,6 +10,9 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
 from support import ROOT, Script, gate_settings
 
 import gallery as gallery_stage
@@ -17,9 +20,12 @@ import plots as plots_stage
 import stage
 from landmarks.classical import features_file, local_features
 from landmarks.common.errors import InputError
-from landmarks.evaluation import metrics
+from landmarks.evaluation import metrics, results
 from landmarks.images import decoding
-from landmarks.reporting import gallery, plots
+from landmarks.privacy.redaction import Face
+from landmarks.reporting import figures, gallery, plots
+
+PHOTOS = {"train": 340, "validation": 80, "test": 180}
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +38,14 @@ def left(photos: Path, split: Path, tmp_path_factory: pytest.TempPathFactory) ->
     predictions = {}
     for name, predicted in {"always-right": rows["landmark_id"], "one": "1"}.items():
         columns = {"actual": rows["landmark_id"], "predicted": predicted, "confidence": np.linspace(0.3, 1, len(rows))}
-        predictions[name] = pd.DataFrame(columns, rows.index)
-        tested = predictions[name][rows["split"] == "test"].reset_index()
+        shares = {f"p:{label}": 0.25 for label in sorted(set(rows["landmark_id"]))}
+        predictions[name] = pd.DataFrame({**columns, **shares}, rows.index)
+        tested = pd.DataFrame(columns, rows.index)[rows["split"] == "test"].reset_index()
         tested.to_csv(root / "plots" / "confusion" / f"{name}.csv", index=False)
-    results = {"models": metrics.compare(predictions, rows["split"]), "data": {"reject": {"threshold": 0.5}}}
-    (root / "results.json").write_text(json.dumps(results))
+    scored = metrics.compare(predictions, rows["split"])
+    results.Evaluation(
+        models=scored, data={"reject": {"threshold": 0.5}, "split": rows["split"].value_counts().to_dict()}
+    ).write(root / "evaluation.json")
     answers = {"id": list("abcd"), "answer": ["right", "wrong", "unknown", "right"], "confidence": [0.9, 0.6, 0.2, 1]}
     pd.DataFrame(answers).to_csv(root / "data" / "confidences.csv", index=False)
     pd.DataFrame({"coverage": [0.5, 1], "risk": [0, 0.1]}).to_csv(root / "plots" / "rejection.csv", index=False)
@@ -82,9 +91,9 @@ def drawn(folder: Path) -> dict[str, bytes]:
 def test_the_charts_of_the_results_repeat_to_the_byte(script: Script, left: Path, tmp_path: Path) -> None:
     for name in "ab":
         shutil.copytree(left / "plots", tmp_path / name)
-    done = script("plots", left / "results.json", left / "data", tmp_path / "a", "--title", "a test")
+    done = script("plots", left / "evaluation.json", left / "data", tmp_path / "a", "--title", "a test", "--folds", "3")
     assert done.returncode == 0, done.stderr
-    plots_stage.main(left / "results.json", left / "data", tmp_path / "b", stage.TitleConfig("a test"))
+    plots_stage.main(left / "evaluation.json", left / "data", tmp_path / "b", stage.TitleConfig("a test"), 3)
     names = {"accuracy.png", "grid.png", "mistakes.png", "rejection.png", "reliability.png"}
     assert set(drawn(tmp_path / "a")) == names
     assert drawn(tmp_path / "a") == drawn(tmp_path / "b")
@@ -100,6 +109,7 @@ def test_the_gallery_repeats_to_the_byte(script: Script, left: Path, tmp_path: P
     gallery_stage.main(left / "data", tmp_path / "b", world, ["orb"])
     names = {"detections.png", "explain.png", "faces.png", "keypoints/orb.png", "retrieval.png"}
     assert set(drawn(tmp_path / "a")) == names
+    assert all(cv2.imread(str(tmp_path / "a" / name)).shape[1] <= 700 for name in names)
     assert drawn(tmp_path / "a") == drawn(tmp_path / "b")
 
 
@@ -124,21 +134,124 @@ def test_the_figure_of_keypoints_needs_no_two_photos_of_a_landmark(photos: Path,
         assert cv2.imread(str(tmp_path / "orb.png")).std() > 0
 
 
-def test_the_sheet_of_faces_is_drawn_for_any_folder(script: Script, left: Path, tmp_path: Path) -> None:
-    done = script("faces", left / "data" / "faces.json", left / "data" / "anonymous", tmp_path / "sheet.png")
-    assert done.returncode == 0, done.stderr
-    gallery.least_certain(tmp_path / "none.png", left / "data" / "anonymous", {"p1_01": {"faces": []}})
+def test_the_sheet_of_faces_says_where_there_are_none(left: Path, tmp_path: Path) -> None:
+    photos = json.loads((left / "data" / "faces.json").read_text())["photos"]
+    for name, passed in (("sheet", photos), ("none", {"p1_01": {"faces": []}})):
+        gallery.least_certain(tmp_path / f"{name}.png", left / "data" / "anonymous", passed)
     sheet, none = (cv2.imread(str(tmp_path / f"{name}.png")) for name in ("sheet", "none"))
     assert sheet.std() > none.std()
 
 
 def test_two_dollars_in_a_title_are_text_and_no_formula(tmp_path: Path) -> None:
     """Of a formula, the dollars would not be drawn; of one that is none, drawing would fail."""
-    score = {"top1": 0.5, "top1_low": 0.4, "top1_high": 0.6}
-    models = {"$m$": {"per_class": {"1": {}}, **dict.fromkeys(("train", "validation", "test"), score)}}
+    score = results.Score(0.5, 0.4, 0.6, 0.5, 0.5, 0.5, 0.1)
+    models = {"$m$": results.ModelScores(score, score, score, {"1": results.ClassScore(1, 1, 1)}, {}, {})}
     for name, title in (("formula", "$a$"), ("plain", "a"), ("broken", "$(id) ^_{$ ñ")):
-        plots.accuracies(tmp_path / f"{name}.png", models, title)
+        plots.accuracies(tmp_path / f"{name}.png", models, PHOTOS, title)
     formula, plain = (decoding.read(tmp_path / f"{name}.png") for name in ("formula", "plain"))
     assert (formula != plain).any()
     wide, narrow = (np.flatnonzero((picture[:30] < 128).all(axis=2).any(axis=0)) for picture in (formula, plain))
     assert np.ptp(wide) > np.ptp(narrow) + 8
+
+
+@given(st.lists(st.text("ab", max_size=9), max_size=30), st.integers(5, 9))
+def test_no_two_names_are_alike_after_cutting(names: list[str], most: int) -> None:
+    labels = figures.shortened(names, most)
+    assert list(labels) == list(dict.fromkeys(names))
+    assert len(set(labels.values())) == len(labels)
+    for name, label in labels.items():
+        assert len(label) <= most
+        assert label == name if len(name) <= most else "…" in label
+
+
+def test_a_name_is_cut_at_its_end_or_where_another_begins_alike_before_it() -> None:
+    names = ["Sagrada Familia", "Sagrada Familia 2", "Alhambra", "Sagra…"]
+    assert list(figures.shortened(names, 8).values()) == ["Sagrada…", "Sagrad…2", "Alhambra", "Sagra…"]
+
+
+def test_charts_are_narrow_enough_for_two_beside_each_other(left: Path, tmp_path: Path) -> None:
+    shutil.copytree(left / "plots", tmp_path / "p")
+    plots_stage.main(left / "evaluation.json", left / "data", tmp_path / "p", stage.TitleConfig("a test"), 3)
+    assert all(cv2.imread(str(path)).shape[1] <= 700 for path in (tmp_path / "p").glob("*.png"))
+
+
+def count(path: Path, colour: str) -> int:
+    """Pixels of exactly this colour."""
+    return int((decoding.read(path)[..., ::-1] == np.round(np.multiply(to_rgb(colour), 255))).all(axis=2).sum())
+
+
+def test_one_wrong_answer_is_seen_beside_a_thousand_right_ones(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"answer": ["right"] * 1000 + ["unknown"] * 100, "confidence": 0.95})
+    curve = pd.DataFrame({"coverage": [0.5, 1], "risk": [0, 0.001]})
+    one = pd.DataFrame({"answer": ["wrong"], "confidence": 0.95})
+    for name, table in (("none", rows), ("one", pd.concat([rows, one]))):
+        plots.rejection(tmp_path / f"{name}.png", table, 0.5, curve)
+    assert count(tmp_path / "none.png", figures.WRONG) == 0
+    assert count(tmp_path / "one.png", figures.WRONG) > 200
+
+
+def test_a_dot_at_the_edge_of_a_reliability_chart_is_whole(tmp_path: Path) -> None:
+    sizes = []
+    for place in (0.5, 1.0):
+        bins = np.array([[180, place, place], *[[0, np.nan, np.nan]] * 9])
+        plots.reliability(tmp_path / "r.png", {"a": bins}, {"a": 0.0})
+        blue, green, red = decoding.read(tmp_path / "r.png").astype(int).transpose(2, 0, 1)
+        sizes.append(int(((blue - red > 40) & (green > red)).sum()))
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
+
+
+def test_the_intervals_are_drawn_over_every_bar(tmp_path: Path) -> None:
+    """In black on a white edge: a wider interval adds a line to each of three bars, the dark ones, too."""
+    inside = []
+    for low in (0.9, 0.1):
+        score = results.Score(0.9, low, 0.9, 0.9, 0.9, 0.9, 0.1)
+        models = {"a": results.ModelScores(score, score, score, {"1": results.ClassScore(1, 1, 1)}, {}, {})}
+        plots.accuracies(tmp_path / "a.png", models, PHOTOS, "a")
+        inside.append(int((decoding.read(tmp_path / "a.png").max(axis=2) < 70).sum()))
+    assert inside[1] - inside[0] > 3 * 200
+
+
+def test_a_model_without_an_error_has_no_empty_row(photos: Path, tmp_path: Path) -> None:
+    wrong = pd.DataFrame({"id": ["p1_00"], "actual": "1", "predicted": "2", "confidence": 0.9})
+    for name, tables in (("one", {"a": wrong}), ("two", {"a": wrong, "b": wrong[:0]}), ("none", {"b": wrong[:0]})):
+        gallery.mistakes(tmp_path / f"{name}.png", photos / "images", tables)
+    one, two, none = (decoding.read(tmp_path / f"{name}.png") for name in ("one", "two", "none"))
+    assert one.shape == two.shape
+    assert none.std() > 0
+
+
+def test_matches_are_blue_and_orange_which_nobody_takes_for_one_another(photos: Path, tmp_path: Path) -> None:
+    describe(tmp_path / "orb.arrow", photos / "images", ["p1_00", "p1_01"])
+    gallery_stage._draw_keypoints(tmp_path / "orb.png", photos / "images", features_file.read(tmp_path / "orb.arrow"))
+    blue, green, red = decoding.read(tmp_path / "orb.png").astype(int).transpose(2, 0, 1)
+    assert ((blue > 200) & (red < 60)).any()
+    assert not ((green > 180) & (red < 60) & (blue < 60)).any()
+
+
+@pytest.mark.parametrize("askew", [True, False])
+def test_the_figure_of_faces_marks_one_that_is_missed_where_one_is(tmp_path: Path, askew: bool) -> None:
+    """The face is a white square; one of two detectors finds nothing in a photo whose corner is grey, since it was turned."""
+    picture = np.full((200, 300, 3), 90, np.uint8)
+    picture[60:90, 100:130] = 255
+
+    def detect(shown: np.ndarray) -> list[Face]:
+        rows, columns = np.nonzero((shown > 200).all(axis=2))
+        turned = (shown[0, 0] == 128).all()
+        if askew and turned:
+            return []
+        x, y = int(columns.min()), int(rows.min())
+        return [Face(x, y, int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1, 0.9)]
+
+    gallery.before_and_after(tmp_path / "f.png", [picture], detect, lambda shown, _: shown)
+    blue, _, red = decoding.read(tmp_path / "f.png").astype(int).transpose(2, 0, 1)
+    assert ((red > 230) & (blue < 40)).any() == askew
+
+
+@pytest.mark.parametrize("degrees", [45, 135, 225, 315])
+def test_a_photo_turned_for_the_figure_of_faces_is_not_cut_and_its_faces_move_along(degrees: int) -> None:
+    picture = np.zeros((100, 160, 3), np.uint8)
+    picture[10:20, 130:150] = 255
+    turned, turn = gallery._turned(picture, degrees)
+    face = gallery._moved(Face(130, 10, 20, 10, 1.0), turn)
+    assert turned[face["y"] + 5, face["x"] + 10].tolist() == [255, 255, 255]
+    assert (turned == 255).all(axis=2).sum() == pytest.approx(200, rel=0.2)

@@ -17,10 +17,10 @@ from report_inputs import DETECTORS, HOSTILE, NETWORKS, PLOTS, TITLE, Read, argu
 from support import ROOT, Script
 
 from landmarks.common.errors import InputError
+from landmarks.evaluation.results import ModelScores, ProbabilityScores, Score
 from landmarks.reporting import html_page, report, svg_charts
 
-COUNTS = {"download": {"failed": {}}, "split": {"landmarks": 3}, "keypoints": {"kaze": {}}}  # the fewest of a report
-EPOCHS = "epoch,phase,loss,accuracy,validation_loss,validation_accuracy"
+EPOCHS = "step,phase,loss,accuracy,validation_loss,validation_accuracy"
 STAGE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["report"]
 
 
@@ -36,8 +36,8 @@ def page(left: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def results(root: Path) -> Any:
-    return json.loads((root / "metrics" / "results.json").read_text())
+def evaluation(root: Path) -> Any:
+    return json.loads((root / "metrics" / "evaluation.json").read_text())
 
 
 def write_with(root: Path, name: str, content: str, page: Path) -> str:
@@ -89,16 +89,17 @@ def test_every_picture_says_what_is_to_be_seen(page: Path) -> None:
     assert len(set(alts)) == len(alts)
 
 
-def test_the_numbers_are_those_of_the_results(page: Path, left: Path) -> None:
+def test_the_numbers_are_those_of_the_evaluation(page: Path, left: Path) -> None:
     rows = Read(page.read_text()).rows
-    models = results(left)["models"]
+    models = evaluation(left)["models"]
     shown = {row[0]: row[2:] for row in rows["scores"][1:]}
     assert list(shown) == list(models)
     for name, model in models.items():
         test = model["test"]
         top = [f"{model[part]['top1']:.3f}" for part in ("train", "validation", "test")]
         macro = [f"{test[score]:.3f}" for score in ("macro_precision", "macro_recall", "macro_f1", "calibration_error")]
-        assert shown[name] == [*top, f"{test['top1_low']:.3f} – {test['top1_high']:.3f}", *macro]
+        told = [f"{model['probabilities']['test'][score]:.3f}" for score in ("top3", "log_loss", "brier")]
+        assert shown[name] == [*top, f"{test['top1_low']:.3f} – {test['top1_high']:.3f}", *macro, *told]
     table = pd.read_csv(left / "plots" / "confusion" / "bayes.csv", dtype=str)
     matrix = np.array([[int(cell) for cell in row[1:]] for row in rows["confusion-bayes"][1:]])
     assert matrix.sum() == len(table)
@@ -113,8 +114,14 @@ def test_the_numbers_are_those_of_the_results(page: Path, left: Path) -> None:
 
 
 def test_the_best_model_is_chosen_by_validation() -> None:
-    models = {name: {"validation": {"top1": top}} for name, top in {"a": 0.5, "b": 0.7, "c": 0.7, "d": 0.9}.items()}
-    assert report.best(models, ["a", "b", "c"]) == "b"
+    tops = {"a": 0.5, "b": 0.7, "c": 0.7, "d": 0.9}
+    scores = {name: Score(top, 0, 1, top, top, top, 0) for name, top in tops.items()}
+    losses = {"a": 0.1, "b": 0.8, "c": 0.7, "d": 0.9}
+    models = {
+        name: ModelScores(score, score, score, {}, {}, {"validation": ProbabilityScores(1, losses[name], 0)})
+        for name, score in scores.items()
+    }
+    assert report.best(models, ["a", "b", "c"]) == "c"  # as good as b, and of a lower log-loss
     assert report.best(models, []) is None
 
 
@@ -182,12 +189,12 @@ def test_a_missing_file_is_one_line_that_names_it(left: Path, page: Path, tmp_pa
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("metrics/results.json", "{}", "no models"),
-        ("metrics/results.json", '{"models": {"a": {}}, "data": {}}', "no data.download.failed"),
-        ("metrics/results.json", json.dumps({"models": {}, "data": COUNTS}), "no models"),
-        ("metrics/results.json", json.dumps({"models": {"a": 1}, "data": COUNTS}), "no validation.top1"),
-        ("metrics/results.json", "[1", "results.json"),
-        ("plots/history/plain.csv", "epoch,phase,loss\n1,head,2\n", "accuracy"),
+        ("metrics/evaluation.json", "{}", "no models"),
+        ("metrics/evaluation.json", '{"models": {"a": {}}, "data": {}}', "no train"),
+        ("metrics/evaluation.json", '{"models": {}, "data": {}}', "no models"),
+        ("metrics/evaluation.json", '{"models": {"a": 1}, "data": {}}', "not as the evaluate stage writes it"),
+        ("metrics/evaluation.json", "[1", "evaluation.json"),
+        ("plots/history/plain.csv", "step,phase,loss\n1,head,2\n", "accuracy"),
         ("plots/history/plain.csv", f"{EPOCHS}\n1,a,2,x,2,2\n", "row 2"),
         ("plots/sweep.csv", "components,train,validation,all_train,test\n", "no rows"),
         ("plots/faces.png", "nothing", "not a PNG"),
@@ -207,19 +214,20 @@ def test_a_malformed_file_is_named(left: Path, tmp_path: Path, name: str, conten
     assert not list(tmp_path.iterdir())
 
 
-def test_a_result_that_the_page_misses_is_one_line(left: Path, tmp_path: Path) -> None:
-    changed = results(left)
-    del changed["data"]["reject"]["auroc"]
-    with pytest.raises(InputError, match="auroc"):
-        write_with(left, "metrics/results.json", json.dumps(changed), tmp_path / "p.html")
+@pytest.mark.parametrize(("stage", "count"), [("reject", "auroc"), ("download", "failed")])
+def test_a_result_that_the_page_misses_is_one_line(left: Path, tmp_path: Path, stage: str, count: str) -> None:
+    changed = evaluation(left)
+    del changed["data"][stage][count]
+    with pytest.raises(InputError, match=count):
+        write_with(left, "metrics/evaluation.json", json.dumps(changed), tmp_path / "p.html")
     assert not list(tmp_path.iterdir())
 
 
 def test_sections_go_by_the_models_that_are_there_and_what_is_missing_is_a_dash(left: Path, tmp_path: Path) -> None:
-    changed = results(left)
+    changed = evaluation(left)
     changed["models"] = {"tree": changed["models"]["tree"] | {"mcnemar": {}}}
     changed["data"]["keypoints"] = {"sift": changed["data"]["keypoints"]["sift"]}
-    found = Read(write_with(left, "metrics/results.json", json.dumps(changed), tmp_path / "p.html"))
+    found = Read(write_with(left, "metrics/evaluation.json", json.dumps(changed), tmp_path / "p.html"))
     assert found.links() <= set(found.ids())
     index = {int(row[0]): row[2] for row in found.rows["all-figures"][1:]}
     missing = {7, 8, 9, 10, 11, 13, 14, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34}  # of bayes, plain, KAZE and ORB
@@ -232,14 +240,14 @@ def test_sections_go_by_the_models_that_are_there_and_what_is_missing_is_a_dash(
 
 
 def test_a_model_that_nobody_described_has_a_place_in_every_section(left: Path, tmp_path: Path) -> None:
-    changed = results(left)
+    changed = evaluation(left)
     best, other = changed["models"]["fused"], changed["models"]["plain"]
     best["validation"]["top1"] = 1.0
     changed["models"] = {"my-net": {**best, "mcnemar": {"mine": 0.5}}, "mine": {**other, "mcnemar": {"my-net": 0.5}}}
     write_network(left, "my-net")
     (left / "models" / "mine.skops").write_bytes(b"model")
     shutil.copy(left / "plots" / "confusion" / "fused.csv", left / "plots" / "confusion" / "my-net.csv")
-    found = Read(write_with(left, "metrics/results.json", json.dumps(changed), tmp_path / "p.html"))
+    found = Read(write_with(left, "metrics/evaluation.json", json.dumps(changed), tmp_path / "p.html"))
     described = [row[:2] for row in found.rows["scores"][1:]]
     assert described == [["my-net", "network my-net"], ["mine", "keypoint model mine"]]
     assert {"layers-my-net", "epochs-my-net", "confusion-my-net-shares", "classes-my-net"} <= set(found.rows)

@@ -1,15 +1,20 @@
-"""Helpers: a server in this process, and requests to it."""
+"""Helpers: a server in this process or in one of its own, and requests to it."""
 
 import base64
 import contextlib
+import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from support import ROOT
 
-from landmarks.serving import middleware
+from landmarks.serving import protocol
 from landmarks.serving.limits import RequestLimits
 
 if TYPE_CHECKING:
@@ -30,7 +35,8 @@ def running_server(
     config = uvicorn.Config(
         app.create_app(predictor, limits, key=key, **more),
         port=0,
-        http=middleware.http_protocol(limits.seconds),
+        http=protocol.http_protocol(limits.seconds),
+        timeout_graceful_shutdown=2,
         log_level="error",
     )
     server = uvicorn.Server(config)
@@ -43,6 +49,22 @@ def running_server(
     server.should_exit = True
     thread.join(10)
     assert not thread.is_alive()
+
+
+@contextlib.contextmanager
+def serve_process(model: Path, *options: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """``src/serve.py`` on a free port, ready, and its address."""
+    command = [sys.executable, "src/serve.py", "--model", model, "--unchecked", "--threshold", 0.4, "--port", 0]
+    process = subprocess.Popen(list(map(str, [*command, *options])), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    try:
+        for line in process.stderr:
+            if match := re.search(r"running on (https?://(?:127|0)\.0\.0\.\d:\d+)", line):
+                yield process, match[1]
+                break
+    finally:
+        process.kill()
+        process.wait()
 
 
 def predict_body(*contents: bytes) -> dict[str, Any]:

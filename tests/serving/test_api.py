@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +19,14 @@ from landmarks.demo import renderer
 from .server import EXPLAIN, LIVE, MODEL, PHOTOS, PREDICT, READY, predict_body, running_server
 
 if TYPE_CHECKING:
+    from landmarks.serving.photo_index import PhotoIndex
     from landmarks.serving.predictor import Predictor
+
+
+def photo_index_of(predictor: "Predictor", folder: Path, split: Path) -> "PhotoIndex":
+    from landmarks.serving import photo_index
+
+    return photo_index.build(predictor, folder, split)
 
 
 def test_the_row_format_returns_the_predictions(server_url: str, answering: "Predictor", photo: bytes) -> None:
@@ -31,6 +39,23 @@ def test_the_row_format_returns_the_predictions(server_url: str, answering: "Pre
         assert answer["known"] == wanted.known
         assert [choice["name"] for choice in answer["top"]] == [choice.name for choice in wanted.top]
         assert answer["confidence"] == pytest.approx(wanted.confidence, abs=1e-5)
+
+
+@pytest.mark.parametrize("version", ["", "/versions/1"])
+def test_the_forms_of_tensorflow_serving_get_the_same_predictions(server_url: str, photo: bytes, version: str) -> None:
+    rows = predict_body(photo)
+    value = rows["instances"][0]
+    asked = [
+        {"signature_name": "serving_default", **rows},
+        {"instances": [{"photo": value}]},
+        {"inputs": [value]},
+        {"inputs": {"photo": [value]}},
+    ]
+    wanted = requests.post(server_url + PREDICT, json=rows, timeout=30).json()["predictions"]
+    for body in asked:
+        reply = requests.post(f"{server_url}{MODEL}{version}:predict", json=body, timeout=30)
+        assert reply.status_code == 200, reply.text
+        assert reply.json() == {"outputs" if "inputs" in body else "predictions": wanted}
 
 
 def test_the_content_type_that_curl_sends_is_accepted(server_url: str, photo: bytes) -> None:
@@ -49,14 +74,37 @@ def test_base64_may_have_line_breaks(server_url: str, photo: bytes) -> None:
     assert reply.json() == wanted.json()
 
 
-def test_status_metadata_and_health_are_reported(server_url: str) -> None:
-    (version,) = requests.get(server_url + MODEL, timeout=30).json()["model_version_status"]
-    assert version["state"] == "AVAILABLE"
-    metadata = requests.get(f"{server_url}{MODEL}/metadata", timeout=30).json()["metadata"]
+@pytest.mark.parametrize("version", ["", "/versions/1"])
+def test_status_and_metadata_are_those_of_tensorflow_serving(server_url: str, version: str) -> None:
+    (status,) = requests.get(f"{server_url}{MODEL}{version}", timeout=30).json()["model_version_status"]
+    assert (status["version"], status["state"]) == ("1", "AVAILABLE")
+    described = requests.get(f"{server_url}{MODEL}{version}/metadata", timeout=30).json()
+    assert described["model_spec"] == {"name": "landmarks", "signature_name": "", "version": "1"}
+    metadata = described["metadata"]
+    (signature,) = metadata["signature_def"]["signature_def"].values()
+    assert signature["inputs"]["photo"]["dtype"] == "DT_STRING"
     assert metadata["labels"] == ["1", "2", "10"]
     assert metadata["checked"]
+
+
+def test_health_is_reported(server_url: str) -> None:
     assert requests.get(server_url + LIVE, timeout=30).json() == {"live": True}
     assert requests.get(server_url + READY, timeout=30).json() == {"ready": True}
+
+
+def test_head_is_answered_where_get_is_without_the_body(server_url: str) -> None:
+    for path in ("/", "/openapi.json", "/docs", LIVE, READY, "/metrics", MODEL):
+        reply = requests.head(server_url + path, timeout=30)
+        assert (reply.status_code, reply.content) == (200, b""), path
+    assert requests.head(server_url + PREDICT, timeout=30).status_code == 405
+
+
+def test_the_docs_need_no_other_host(server_url: str) -> None:
+    page = requests.get(f"{server_url}/docs", timeout=30).text
+    files = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(files) == 3
+    for file in files:
+        assert requests.get(server_url + file, timeout=30).ok, file
 
 
 def test_files_of_a_form_stay_in_memory(server_url: str, photo: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +134,29 @@ def test_an_explanation_has_a_map_and_similar_photos(server_url: str, photos: Pa
     cosines = [neighbour["cosine"] for neighbour in similar]
     assert cosines == sorted(cosines, reverse=True)
     assert max(Image.open(BytesIO(base64.b64decode(similar[0]["jpeg"]))).size) <= 240
+    assert (similar[0]["author"], similar[0]["license"]) == ("Ada", "CC BY 4.0")
+
+
+def test_an_explanation_in_lines_begins_with_the_prediction(server_url: str, photo: bytes) -> None:
+    headers = {"Accept": "application/x-ndjson"}
+    reply = requests.post(server_url + EXPLAIN, files={"photo": photo}, headers=headers, timeout=60)
+    first, second = map(json.loads, reply.text.splitlines())
+    assert first == {"predictions": [second["prediction"]]}
+    assert second == requests.post(server_url + EXPLAIN, files={"photo": photo}, timeout=60).json()
+
+
+def test_a_similar_photo_that_has_vanished_is_left_out(
+    answering: "Predictor", photos: Path, split: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(photos / "images", tmp_path / "images")
+    index = photo_index_of(answering, tmp_path / "images", split)
+    (tmp_path / "images" / "p1_00.jpg").unlink()
+    content = (photos / "images" / "p1_00.jpg").read_bytes()
+    with running_server(answering, build_index=lambda _: index) as url:
+        reply = requests.post(url + EXPLAIN, files={"photo": content}, timeout=60)
+    similar = [photo["id"] for photo in reply.json()["similar"]]
+    assert len(similar) == 4
+    assert "p1_00" not in similar
 
 
 def test_photos_of_concurrent_requests_share_batches_and_each_gets_its_own_prediction(answering: "Predictor") -> None:
@@ -114,7 +185,7 @@ def test_the_example_in_the_openapi_description_works(server_url: str) -> None:
         for body in methods.get("post", {}).get("requestBody", {}).get("content", {}).values()
         if "example" in body
     ]
-    assert [path for path, _ in examples] == [PREDICT]
+    assert [path for path, _ in examples] == [PREDICT, f"{MODEL}/versions/1:predict"]
     for path, example in examples:
         assert requests.post(server_url + path, json=example, timeout=30).status_code == 200
     assert set(description["components"]["schemas"]["Error"]["properties"]) == {"error"}

@@ -120,3 +120,42 @@ def test_the_containers_command_runs_with_the_copied_files(untrained: Path, tmp_
         server.terminate()
         server.communicate(timeout=30)
     assert subprocess.run(probe, stderr=subprocess.DEVNULL, check=False).returncode == 1
+
+
+@pytest.mark.nightly
+def test_the_images_packages_are_small_and_run_the_server(tmp_path: Path) -> None:
+    """The image's own commands, in a folder instead of the file system of a container."""
+    (command,) = re.findall(r"^RUN (sed (?:.*\\\n)*.*)", DOCKERFILE, re.MULTILINE)
+    command = command.replace("/venv", f"{tmp_path}/venv").replace("python -m", f"{sys.executable} -m")
+    version = "python{}.{}".format(*sys.version_info)
+    shutil.copy(ROOT / "requirements-serve.lock", tmp_path)
+    subprocess.run(command.replace("python3.11", version), shell=True, cwd=tmp_path, check=True)  # noqa: S602  # our own
+    packages = tmp_path / "venv" / "lib" / version / "site-packages"
+    size = sum(path.lstat().st_size for path in packages.rglob("*"))
+    print(f"{size / 1e9:.3f} GB of packages")
+    assert size < 1.6e9
+    python = tmp_path / "venv/bin/python"
+    subprocess.run([python, ROOT / "src/serve.py", "--help"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    imports = "from landmarks.serving import app, predictor, photo_index, protocol"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([python, "-c", imports], cwd=tmp_path, check=True, env=environment)
+
+
+@pytest.mark.nightly
+def test_azures_environment_resolves_on_its_python() -> None:
+    """Its versions exist for that Python, and none contradicts another."""
+    environment = yaml.safe_load((ROOT / "deploy/azure/environment.yaml").read_text())
+    python = environment["dependencies"][0].removeprefix("python=")
+    options = ["--dry-run", "--quiet", "--ignore-installed", "--target", "unused", "--only-binary", ":all:"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        *options,
+        "--python-version",
+        python,
+        *environment["dependencies"][-1]["pip"],
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

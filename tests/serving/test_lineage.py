@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ def test_the_record_of_a_model_has_its_files_threshold_and_parameters(answering:
     record = answering.record
     assert set(record.md5) == {"plain.json", "plain.weights.h5"}
     assert (record.checked, record.threshold, record.temperature, record.commit) == (True, 0.5, 1.5, None)
-    assert record.parameters["module"] == "data/demo/backbone"
+    assert record.parameters["module"] == ("data/demo/backbone",)
     commit = dvc_lineage.commit(ROOT)
     assert commit is None or len(commit.removesuffix("-dirty")) == 40
 
@@ -130,9 +131,10 @@ def test_similar_photos_come_only_from_the_folder_that_dvc_recorded(
     shutil.copy(split, parts)
     outs = [{"path": path.name, "md5": dvc_lineage.md5(path)} for path in (images, parts)]
     lock.write_text(json.dumps({"stages": {"anonymize": {"outs": outs}}}))
-    index = serve._build_index(answering, images, parts, lock)
+    build = partial(serve._build_index, answering, images, parts, tmp_path / "attribution.csv", ending=lambda: False)
+    index = build(lock=lock)
     assert index is not None
     (images / f"{index.ids[0]}.jpg").write_bytes(renderer.photo(8, 1, 0))  # one that was not anonymized
-    assert serve._build_index(answering, images, parts, lock) is None
+    assert build(lock=lock) is None
     assert f"no similar photos are shown: {images}: its MD5 is" in capsys.readouterr().err
-    assert serve._build_index(answering, images, parts, None) is not None
+    assert build(lock=None) is not None

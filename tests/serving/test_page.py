@@ -1,11 +1,14 @@
 """The page in a real browser: at the width of a phone, by keyboard, through the accessibility tree."""
 
+import importlib.resources
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from browser import Page, browsing, needs_chromium
+from PIL import Image
 
 from .server import running_server
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from landmarks.serving.predictor import Predictor
 
 pytestmark = [pytest.mark.slow, needs_chromium]
+AXE = importlib.resources.files("axe_core_python") / "axe.min.js"
 DONE = "document.getElementById('status').textContent === 'Done.'"
 FAILED = "document.getElementById('error').textContent !== ''"
 
@@ -66,7 +70,123 @@ def test_the_keyboard_reaches_everything(browser: Page, server_url: str, photos:
     for _ in range(5):
         browser.press("Tab", 9)
         reached.append(browser.run("document.activeElement.id || document.activeElement.tagName"))
-    assert reached == ["file", "camera", "show", "SUMMARY", "A"]
+    assert reached == ["file", "show", "SUMMARY", "SUMMARY", "A"]
+
+
+def test_the_photo_is_uploaded_once(browser: Page, server_url: str, photos: Path) -> None:
+    predict(browser, server_url, photos / "images" / "p1_00.jpg")
+    assert [url.partition("/v1/")[2] for url in browser.asked() if "/v1/" in url] == [
+        "models/landmarks/metadata",
+        "explain?top=100",
+    ]
+
+
+def test_the_page_says_what_it_knows(browser: Page, server_url: str) -> None:
+    browser.open(f"{server_url}/")
+    browser.wait("document.getElementById('model').textContent !== ''")
+    assert text(browser, "places").split("\n") == ["Old Bridge", "Landmark 2", "Torre Añil"]
+    assert "synthetic demo" in text(browser, "demo")
+    assert browser.run("document.getElementById('demo').hidden") is False
+
+
+def test_probabilities_below_one_percent_are_folded(browser: Page, server_url: str) -> None:
+    browser.open(f"{server_url}/")
+    values = [0.96, 0.02, 0.009, 0.0001]
+    top = [{"label": str(number), "name": str(number), "confidence": value} for number, value in enumerate(values)]
+    browser.run(f"$('result').hidden = false, show({json.dumps({**top[0], 'known': True, 'top': top})})")
+    assert text(browser, "probabilities").split() == [
+        "Probabilities",
+        "Landmark",
+        "0",
+        "96",
+        "%",
+        "Landmark",
+        "1",
+        "2.0",
+        "%",
+        "2",
+        "below",
+        "1",
+        "%",
+    ]
+    browser.run("$('more').click()")
+    assert "Landmark 3" in text(browser, "probabilities")
+    assert browser.run("$('more').getAttribute('aria-expanded')") == "true"
+
+
+def test_a_tall_photo_stays_within_the_window(browser: Page, server_url: str, tmp_path: Path) -> None:
+    Image.new("RGB", (60, 900), "teal").save(tmp_path / "tall.jpg")
+    predict(browser, server_url, tmp_path / "tall.jpg")
+    photo, map_ = (browser.run(f"$('{name}').getBoundingClientRect().toJSON()") for name in ("photo", "map"))
+    assert photo["height"] <= 0.7 * 740 + 1
+    assert (map_["width"], map_["height"]) == pytest.approx((photo["width"], photo["width"]), abs=1)
+
+
+def test_what_cannot_be_predicted_is_answered(browser: Page, server_url: str, tmp_path: Path) -> None:
+    browser.open(f"{server_url}/")
+    browser.run("dropped({ files: [] })")
+    assert "save the photo first" in text(browser, "error")
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    browser.run("$('error').textContent = ''")
+    browser.give("#file", tmp_path / "photo.heic")
+    browser.wait(FAILED)
+    assert "Most Compatible" in text(browser, "error")
+    for kind, body, shown in (
+        ("text/html", "<html><title>Bad gateway", "code 502"),
+        ("text/plain", "upstream timed out", "upstream timed out"),
+    ):
+        reply = f"new Response({body!r}, {{ status: 502, headers: {{ 'Content-Type': '{kind}' }} }})"
+        browser.run(f"window.fetch = async () => {reply}, predict([new File(['x'], 'x.jpg')])")
+        assert shown in text(browser, "error")
+
+
+def test_a_prediction_stays_when_its_explanation_fails(browser: Page, server_url: str) -> None:
+    browser.open(f"{server_url}/")
+    choice = {"label": "1", "name": "Old Bridge", "confidence": 0.9}
+    line = json.dumps({"predictions": [{**choice, "known": True, "top": [choice]}]})
+    browser.run(f"window.fetch = async () => new Response({line + chr(10)!r}), predict([new File(['x'], 'x.jpg')])")
+    assert text(browser, "landmark") == "Old Bridge"
+    assert text(browser, "error") == (
+        "Where the network looks could not be computed: the server ended its answer; try again."
+    )
+    assert not browser.run("$('result').hidden")
+
+
+def test_a_second_file_is_answered_and_a_photo_can_be_cancelled(browser: Page, server_url: str) -> None:
+    browser.open(f"{server_url}/")
+    browser.run(
+        "window.fetch = (_, { signal }) => new Promise((_, fail) => signal.addEventListener('abort', () => fail(signal.reason)))"
+    )
+    browser.run("void predict([new File(['x'], 'x.jpg'), new File(['y'], 'y.jpg')])")
+    assert "the first of 2" in text(browser, "error")
+    assert not browser.run("$('spinner').hidden")
+    browser.run("$('cancel').click()")
+    assert text(browser, "status") == "Cancelled."
+    assert browser.run("$('result').hidden && $('spinner').hidden && $('cancel').hidden")
+
+
+def test_a_button_for_the_camera_is_there_where_a_touch_screen_is(browser: Page, server_url: str) -> None:
+    for touch in (True, False):
+        browser.ask("Emulation.setTouchEmulationEnabled", enabled=touch)
+        browser.open(f"{server_url}/")
+        assert browser.run("$('take').hidden") != touch
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1200])
+def test_the_page_is_accessible(browser: Page, server_url: str, photos: Path, scheme: str, width: int) -> None:
+    browser.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    browser.open(f"{server_url}/", width)
+    browser.give("#file", photos / "images" / "p1_00.jpg")
+    browser.wait(DONE)
+    browser.run(AXE.read_text())
+    rules = "{ runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice'] }"
+    found = browser.run(
+        f"axe.run({rules}).then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html.slice(0, 200)))"
+    )
+    assert found == []
+    sizes = "[...document.querySelectorAll('a, button, summary, .button, #show')].map(e => e.getBoundingClientRect().height)"
+    assert all(height == 0 or height >= 24 for height in browser.run(sizes))  # 0: hidden
 
 
 def test_a_file_that_is_no_photo_gets_a_reason(browser: Page, server_url: str, photos: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def encoded(picture: np.ndarray[Any, Any], kind: str, **options: Any) -> bytes:
 
 def test_a_photo_is_preprocessed_as_in_training(photo: bytes, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(photo)
-    for taken in (preprocessing(crop=True), preprocessing(crop=False)):
+    for taken in (preprocessing(), preprocessing(views=("squashed", "mirror", "bottom_right"))):
         assert (uploads.preprocess(photo, taken) == taken.read(tmp_path / "photo.jpg")).all()
 
 
@@ -97,7 +97,8 @@ def test_a_file_that_is_no_photo_is_an_error_with_its_reason(photo: bytes) -> No
 def test_base64_is_decoded_as_encoders_write_it(written: Callable[[bytes], bytes], content: bytes) -> None:
     assert uploads.decode_base64(written(content).decode()) == content
     body = json.dumps({"instances": [{"b64": written(content).decode()}]})
-    assert messages.PredictRequest.model_validate_json(body).instances[0].b64 == content
+    photos = messages.PredictRequest.model_validate_json(body).instances
+    assert [photo.b64 for photo in photos or []] == [content]
 
 
 @pytest.mark.parametrize("text", ["*", "%%%=", "né", "A", "QQ==QQ==", "data:image/png,QUJD", "\ud800"])
@@ -159,13 +160,13 @@ def test_urls_are_downloaded_under_the_rules_of_the_download_stage(host: Host) -
 
 def predicted_by_stage(split: Path, predictions: Path) -> pd.DataFrame:
     """The predictions of the cnn stage for the test photos."""
-    rows = pd.read_csv(split, dtype=str).merge(pd.read_csv(predictions, dtype=str), on="id")
+    rows = pd.read_csv(split, dtype=str).merge(pd.read_parquet(predictions), on="id")
     return rows[rows["split"] == "test"]
 
 
 @pytest.mark.slow
 def test_the_command_predicts_as_the_cnn_stage_did(script: Script, trained: Path, photos: Path, split: Path) -> None:
-    rows = predicted_by_stage(split, trained.with_name("predictions.csv"))
+    rows = predicted_by_stage(split, trained.with_name("predictions.parquet"))
     files = [photos / "images" / f"{photo}.jpg" for photo in rows["id"]]
     done = script("predict", *files, "--model", trained, "--unchecked", "--csv")
     assert done.returncode == 0, done.stderr
@@ -181,7 +182,7 @@ def test_the_model_of_the_pipeline_predicts_as_its_cnn_stage_did() -> None:
     from landmarks.serving import predictor
 
     loaded = predictor.load(ROOT / "models/plain.json", ROOT / "dvc.lock")
-    for row in predicted_by_stage(ROOT / "data/split.csv", ROOT / "plots/predictions/plain.csv").itertuples():
+    for row in predicted_by_stage(ROOT / "data/split.csv", ROOT / "data/predictions/plain.parquet").itertuples():
         content = (ROOT / f"data/anonymous/{row.id}.jpg").read_bytes()
         (prediction,) = loaded.predict([loaded.preprocess(content)], 1)
         assert prediction.top[0].label == row.predicted

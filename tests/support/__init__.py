@@ -15,6 +15,11 @@ def examples(count: int) -> int:
     return count * settings().max_examples // USUAL
 
 
+def fuzzed(count: int = 100) -> int:
+    """So many examples of a property about untrusted input; 10,000 under the profile nightly."""
+    return 10_000 if settings().max_examples > USUAL else count
+
+
 __all__ = [
     "ROOT",
     "SIDE",
@@ -25,6 +30,7 @@ __all__ = [
     "examples",
     "fails_in_one_line",
     "fetch_settings",
+    "fuzzed",
     "gate_settings",
     "kill_when",
     "once",

@@ -13,7 +13,7 @@ import stage
 from landmarks.classical.config import Encoding, Kind, PipelineConfig
 from landmarks.deep.config import NetworkConfig, Recipe, TrainingConfig
 from landmarks.download.fetcher import FetchSettings
-from landmarks.images.preprocessing import Preprocessing
+from landmarks.images.preprocessing import Preprocessing, View
 from landmarks.privacy.gate import GateSettings
 from landmarks.serving import dvc_lineage
 
@@ -22,7 +22,7 @@ SIDE = 128  # pixels of a photo that the network of the tests takes
 
 def recipe(augment: bool = False, seed: int = 0, **changed: Any) -> Recipe:
     """The recipe of params.yaml with some values ``changed``."""
-    training = stage.block("cnn", TrainingConfig, **{"size": SIDE, "views": 1, "head": (8,), "epochs": 1, **changed})
+    training = stage.block("cnn", TrainingConfig, **{"size": SIDE, "augmentations": 1, "epochs": 1, **changed})
     return Recipe(training, NetworkConfig(augment), seed)
 
 
@@ -36,9 +36,9 @@ def fetch_settings(**changed: Any) -> FetchSettings:
     return stage.block("download", FetchSettings, **changed)
 
 
-def preprocessing(size: int = SIDE, crop: bool = True) -> Preprocessing:
+def preprocessing(size: int = SIDE, views: tuple[View, ...] = ("middle",)) -> Preprocessing:
     """RGB in [0, 1]."""
-    return Preprocessing(size=size, low=0, high=1, crop=crop)
+    return Preprocessing(size=size, low=0, high=1, views=views)
 
 
 def pipeline(

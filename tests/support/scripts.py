@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -23,7 +22,6 @@ import typer
 ROOT = Path(__file__).parents[2]
 Done = subprocess.CompletedProcess[str]
 Script = Callable[..., Done]
-TENSORFLOW = re.compile(r"WARNING: All log messages|[IWE]0000 ")  # TensorFlow logs these at its start at any log level
 QUIET = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)  # Python shows these to nobody
 SECONDS = 300  # a script in a process of its own may take
 
@@ -154,9 +152,7 @@ def _captured() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
 def fails_in_one_line(done: Done, *parts: str) -> None:
     """Assert that a script ended as a person can read it: exit code 1, one line, no traceback, naming ``parts``."""
     assert done.returncode == 1, done.stderr
-    lines = [
-        line for line in done.stderr.splitlines() if line.strip() and "%|" not in line and not TENSORFLOW.match(line)
-    ]
+    lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr
     for part in parts:
         assert part in lines[0]

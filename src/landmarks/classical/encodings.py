@@ -4,6 +4,7 @@ All learn on what ``fit`` is given and on a sample of its descriptors: what they
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -61,6 +62,11 @@ class _Vocabulary(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]  
 
     def fit(self, photos: Photos, landmarks: Any = None) -> Self:
         """Learn the components and the vocabulary. Raises ``InputError`` if the photos have too few descriptors."""
+        fit_together([self], photos)
+        return self
+
+    def components_of(self, photos: Photos) -> tuple[PCA, NDArray[np.float32]]:
+        """The principal components of the photos' descriptors, and the sample that they were learnt from, on them."""
         drawn = self._draw(photos)
         components = min(self.components, drawn.shape[1])
         needed = max(self.words, components)
@@ -70,9 +76,8 @@ class _Vocabulary(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]  
                 f"of {self.words} words on {components} components; lower words (in models or grid) and encoding.components, "
                 "or raise encoding.sample and keypoints.count"
             )
-        self.pca_ = PCA(components, svd_solver="covariance_eigh").fit(drawn)
-        self.vocabulary_ = self._learn(self.pca_.transform(drawn))
-        return self
+        pca = PCA(components, svd_solver="covariance_eigh").fit(drawn)
+        return pca, pca.transform(drawn)
 
     def transform(self, photos: Photos) -> Vectors:
         """(n, width) float32 of length 1; a photo without keypoints is all zeros."""
@@ -96,7 +101,8 @@ class _Vocabulary(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]  
                  for values, a, b, end in zip(photos, starts, cuts, ends, strict=True)]  # fmt: skip
         return comparable(np.concatenate(drawn), self.detector)
 
-    def _learn(self, drawn: NDArray[np.float32]) -> Any:
+    def learn(self, drawn: NDArray[np.float32]) -> Any:
+        """The vocabulary of a sample, float32 (n, components)."""
         return MiniBatchKMeans(self.words, batch_size=4096, n_init=1, random_state=self.seed).fit(drawn)
 
     @abstractmethod
@@ -137,7 +143,8 @@ class Vlad(_Vocabulary):
 class Fisher(_Vocabulary):
     """How the photo would shift each Gaussian of a mixture, in mean and spread (Perronnin et al., 2010), (n, 2 * words * components)."""
 
-    def _learn(self, drawn: NDArray[np.float32]) -> Any:
+    def learn(self, drawn: NDArray[np.float32]) -> Any:
+        """The mixture, likewise."""
         mixture = GaussianMixture(self.words, covariance_type="diag", tol=0.01, reg_covar=1e-5, random_state=self.seed)
         return mixture.fit(drawn)
 
@@ -153,6 +160,17 @@ class Fisher(_Vocabulary):
         second = squares - 2 * mixture.means_ * total + count * mixture.means_**2
         wide = (second / spread**2 - count) / np.sqrt(2 * weight)
         return np.concatenate([mean.ravel(), wide.ravel()]) / len(values)
+
+
+def fit_together(encoders: Sequence[_Vocabulary], photos: Photos) -> None:
+    """Fit encoders that differ in nothing but their kind, each as ``fit`` does: what they have in common is learnt once."""
+    pca, drawn = encoders[0].components_of(photos)
+    vocabularies: dict[Any, Any] = {}
+    for encoder in encoders:
+        learn = type(encoder).learn
+        if learn not in vocabularies:
+            vocabularies[learn] = encoder.learn(drawn)
+        encoder.pca_, encoder.vocabulary_ = pca, vocabularies[learn]
 
 
 ENCODERS: dict[Encoding, type[_Vocabulary]] = {"words": Words, "vlad": Vlad, "fisher": Fisher}

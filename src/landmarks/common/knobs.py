@@ -72,6 +72,8 @@ def _class(kind: Any) -> type:
 
 
 def _value(kind: Any, value: Any) -> Any:
-    """Lists, which command lines and JSON give, become the tuples that a frozen dataclass holds."""
+    """Lists, which command lines and JSON give, become the tuples that a frozen dataclass holds; so does a lone text."""
     plain = get_args(kind)[0] if hasattr(kind, "__metadata__") else kind
-    return tuple(value) if get_origin(plain) is tuple else value
+    if get_origin(plain) is not tuple:
+        return value
+    return (value,) if isinstance(value, str) else tuple(value)

@@ -1,6 +1,7 @@
 """Work on single photos: in parallel, with a progress bar, errors as values."""
 
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
@@ -107,14 +108,22 @@ def _name(item: object, unit: str, place: int) -> str:
     return f"{unit} {item}" if isinstance(item, str | int | os.PathLike) else f"{unit} {place + 1}"
 
 
-def threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
     """Yield ``function(item)`` in the order of ``items``, on threads: for work that releases the GIL, as a network does.
 
     Exceptions are raised here.
     """
     cv2.setNumThreads(1)
-    with joblib.Parallel(n_jobs=workers(), backend="threading", return_as="generator") as parallel:
-        yield from parallel(joblib.delayed(function)(item) for item in items)
+    pool = joblib.Parallel(n_jobs=workers(), backend="threading", return_as="generator")
+    results = pool(joblib.delayed(function)(item) for item in items)
+    try:
+        for result in results:  # noqa: UP028 - as above
+            yield result
+    finally:
+        with warnings.catch_warnings(
+            action="ignore", category=UserWarning
+        ):  # that tasks of an early stop are cancelled
+            results.close()
 
 
 def batched(results: Iterable[Item], size: int) -> Iterator[list[Item]]:

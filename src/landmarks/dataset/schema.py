@@ -13,16 +13,21 @@ UNKNOWN = "unknown"  # stands for the landmark of photos of other landmarks: not
 SAFE_ID = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"  # an id names a file: no separator, no leading dot or dash, no blank
 
 
-def require(path: Path | str, found: Sequence[str], columns: Sequence[str]) -> None:
-    """Raise ``InputError`` naming the first of ``columns`` that is not ``found``, and what it may have been called."""
+def require(path: Path | str, found: list[str], columns: Sequence[str]) -> None:
+    """Raise ``InputError`` naming the first of ``columns`` that is not ``found`` once, and what it may have been called."""
     if not found:
         raise InputError(f"{path}: empty; give a CSV with the columns {', '.join(columns)}")
     for column in columns:
         if column not in found:
-            near = difflib.get_close_matches(column, found, n=1, cutoff=0.5)
-            hint = f"; is it the column {near[0]!r}?" if near else "."
+            called = {name.lower(): name for name in found}
+            near = difflib.get_close_matches(column, called, n=1, cutoff=0.5)
+            hint = f"; is it the column {called[near[0]]!r}?" if near else "."
             there = ", ".join(map(repr, found))
             raise InputError(f"{path}: no column {column!r} among {there}{hint} Rename it in row 1")
+        if found.count(column) > 1:
+            raise InputError(
+                f"{path}: {found.count(column)} columns are called {column!r}; rename all but one in row 1"
+            )
 
 
 def natural(landmark: str) -> tuple[Any, ...]:

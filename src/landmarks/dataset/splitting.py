@@ -6,8 +6,6 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from landmarks.common.errors import InputError
 from landmarks.dataset import schema
@@ -21,6 +19,9 @@ def near_duplicates(hashes: NDArray[np.bool_], distance: int) -> NDArray[np.int6
     Every pair is compared, in blocks that bound the memory: 256 bits are four words, and 20,000 photos take seconds. From
     ``hashes``, bool (n, bits), to group numbers, int64 (n,); a distance of 0 groups equal hashes only.
     """
+    from scipy.sparse import coo_array  # here: who only divides need not wait for it
+    from scipy.sparse.csgraph import connected_components
+
     padded = np.pad(hashes, ((0, 0), (0, -hashes.shape[1] % 64)))
     words = np.packbits(padded, axis=1).view(np.uint64)
     ends: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]

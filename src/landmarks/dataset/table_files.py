@@ -5,19 +5,20 @@ import csv
 import io
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
 from landmarks.common import progress
 from landmarks.common.errors import InputError
+from landmarks.common.file_urls import local_path
 from landmarks.dataset import schema
 
 HEAD = 1 << 16  # bytes in which a format and a header are recognised
@@ -38,10 +39,19 @@ OTHERS = {  # what people give for a table, by its first bytes
     b"version https://git-lfs": "the pointer of Git LFS, not the file; run: git lfs pull",
     b"outs:\n- md5:": "the pointer of DVC, not the file; run: dvc pull",
     b"<": "an HTML or XML page; give the address of the file itself",
+    b"sep=": "a CSV that begins with a line for Excel; remove that line",
     b"{": "JSON; write it as CSV or Parquet",
     b"[": "JSON; write it as CSV or Parquet",
 }
-DAMAGED = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, UnicodeError)  # of a packed file
+DAMAGED = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    UnicodeError,
+)  # of a packed file
 
 
 @dataclass(frozen=True)
@@ -67,15 +77,12 @@ class _Dialect:
 
 @contextlib.contextmanager
 def local(source: str, setting: str = "catalogue.source") -> Iterator[TableFile]:
-    """The file at a path or ``file://`` URL; one at an http(s) URL is fetched first, with a progress bar, and removed afterwards.
+    """The file at a path or ``file:`` URL; one at an http(s) URL is fetched first, with a progress bar, and removed afterwards.
 
     Raises ``InputError`` if the URL does not answer with a file; ``setting`` is the parameter that names the source.
     """
-    scheme = source.partition("://")[0].lower()
-    if scheme == "file":
-        yield TableFile(path=Path(url2pathname(urlsplit(source).path)), name=source, setting=setting)
-    elif scheme not in ("http", "https"):
-        yield TableFile(path=Path(source), name=source, setting=setting)
+    if source.partition("://")[0].lower() not in ("http", "https"):
+        yield TableFile(path=local_path(source), name=source, setting=setting)
     else:
         with tempfile.NamedTemporaryFile() as file:
             _fetch(source, file, setting)
@@ -120,10 +127,20 @@ def batches(
     rows = 0
     with _errors(table):
         for batch in (_parquet if _is_parquet(table) else _csv)(table, columns, block):
+            _require_text(table, batch, rows)
             rows += batch.num_rows
             yield batch
     if rows_needed and not rows:
         raise InputError(f"{table.name}: a header and no rows; give a CSV with at least one")
+
+
+def _require_text(table: TableFile, batch: pa.RecordBatch, before: int) -> None:
+    """Raise ``InputError`` if a cell has a zero byte, at which other programs end a text; ``before`` rows came earlier."""
+    for name in batch.schema.names:
+        odd = pc.indices_nonzero(pc.match_substring(batch[name], "\0"))
+        if len(odd):
+            row = before + odd[0].as_py() + 2
+            raise InputError(f"{table.name}: row {row}: the {name} has a zero byte in it; remove it")
 
 
 @contextlib.contextmanager
@@ -150,29 +167,37 @@ def _parquet(table: TableFile, columns: Sequence[str], _: int) -> Iterator[pa.Re
         with progress.bar(max(file.metadata.num_rows, 1), PurePosixPath(table.name).stem, "row") as bar:
             for batch in file.iter_batches(1 << 14, columns=list(columns)):
                 text = [batch[name].cast(pa.string()).fill_null("") for name in columns]
-                yield pa.record_batch(text, list(columns))
+                read = pa.record_batch(text, list(columns))
+                read.validate(full=True)  # that it is UTF-8
+                yield read
                 bar.update(batch.num_rows)
 
 
 def _csv(table: TableFile, columns: Sequence[str], block: int) -> Iterator[pa.RecordBatch]:
     try:
-        yield from _csv_stream(table, columns, pa.csv.ReadOptions(block_size=block), quiet=False)
+        with progress.bar(table.path.stat().st_size or 1, PurePosixPath(table.name).stem, "B") as bar:
+            for batch, place in _csv_stream(table, columns, pa.csv.ReadOptions(block_size=block)):
+                bar.update(place - bar.n)
+                yield batch
     except pa.ArrowInvalid as error:
-        wrong = error
+        wrong, row = error, 1
         try:  # again on one thread, which alone knows the number of the row
-            for _ in _csv_stream(table, columns, pa.csv.ReadOptions(use_threads=False, block_size=block), quiet=True):
-                pass
+            for batch, _ in _csv_stream(table, columns, pa.csv.ReadOptions(use_threads=False, block_size=block)):
+                row += batch.num_rows
         except pa.ArrowInvalid as numbered:
             wrong = numbered
         reason = " ".join(str(wrong).removeprefix("CSV parse error: ").split())
+        if "straddling" in reason:
+            raise InputError(f"{table.name}: a row behind row {row} has over {block} bytes; is a quote open?") from None
         if "invalid UTF8" in reason:
             raise InputError(f"{table.name}: its text is neither UTF-8 nor UTF-16; save it as UTF-8") from None
         raise InputError(f"{table.name}: {reason}; mend that row") from None
 
 
 def _csv_stream(
-    table: TableFile, columns: Sequence[str], reading: pa.csv.ReadOptions, quiet: bool
-) -> Iterator[pa.RecordBatch]:
+    table: TableFile, columns: Sequence[str], reading: pa.csv.ReadOptions
+) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Yield batches, and how many bytes of the file were read for them."""
     with _opened(table) as (file, _):
         dialect = _dialect(table, _head(file), columns)
     schema.require(table.name, [cell.strip() for cell in dialect.header], columns)
@@ -182,15 +207,9 @@ def _csv_stream(
     )
     cells = pa.csv.ParseOptions(newlines_in_values=True, delimiter=dialect.separator)
     reading.encoding = dialect.encoding
-    size = None if quiet else table.path.stat().st_size
-    with (
-        _opened(table) as (file, packed),
-        pa.csv.open_csv(file, reading, cells, text) as reader,
-        progress.bar(size, PurePosixPath(table.name).stem, "B") as bar,
-    ):
+    with _opened(table) as (file, packed), pa.csv.open_csv(file, reading, cells, text) as reader:
         for batch in reader:
-            bar.update(packed.tell() - bar.n)
-            yield pa.record_batch(batch.columns, list(columns))
+            yield pa.record_batch(batch.columns, list(columns)), packed.tell()
 
 
 @contextlib.contextmanager
@@ -262,4 +281,4 @@ def _unmarked(head: bytes) -> str:
 
 
 def _first_row(text: str, separator: str) -> list[str]:
-    return next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
+    return next(filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=separator)), [])

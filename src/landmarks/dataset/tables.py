@@ -2,11 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from landmarks.common.errors import InputError
 from landmarks.common.files import whole
@@ -74,35 +71,3 @@ def require_parts(path: Path, there: Iterable[str], parts: Iterable[str] = schem
     """Raise ``InputError`` if no photo of the split at ``path`` is for one of ``parts``; ``there`` holds the part of each."""
     if lacking := [part for part in parts if part not in set(there)]:
         raise InputError(f"{path}: no photo is for {lacking[0]}; run: dvc repro --force split")
-
-
-def write_predictions(
-    path: Path, ids: Iterable[str], actual: Iterable[str], labels: Sequence[str], probabilities: NDArray[Any]
-) -> None:
-    """Write id, actual, predicted, confidence: ``probabilities`` is (n, labels), the confidence its largest, 6 digits.
-
-    Raises ``InputError`` if one is no number.
-    """
-    if not np.isfinite(probabilities).all():
-        raise InputError(f"{path}: some photos get no probability; have the model's training photos any keypoints?")
-    best = probabilities.argmax(axis=1)
-    predicted = np.asarray(labels)[best]
-    confidence = probabilities[np.arange(len(best)), best].astype(float).round(6)
-    write(path, pd.DataFrame({"id": ids, "actual": actual, "predicted": predicted, "confidence": confidence}))
-
-
-def read_predictions(path: Path, landmarks: pd.Series) -> pd.DataFrame:
-    """What ``write_predictions`` wrote, in the order of ``landmarks``, which are indexed by id.
-
-    Raises ``InputError`` if it is of other photos or landmarks, or a confidence is none.
-    """
-    table = read(path, ["id", "actual", "predicted", "confidence"]).set_index("id")
-    if set(table.index) != set(landmarks.index) or table.index.has_duplicates:
-        raise InputError(f"{path}: not the photos of the split stage; run: dvc repro")
-    table = table.loc[landmarks.index]
-    if wrong := list(table.index[table["actual"] != landmarks]):
-        raise InputError(f"{path}: the photo {wrong[0]!r} is of another landmark than in the split; run: dvc repro")
-    confidence = pd.to_numeric(table["confidence"], errors="coerce")
-    if not (sound := confidence.between(0, 1)).all():
-        raise InputError(f"{path}: the photo {sound.idxmin()!r} has no confidence between 0 and 1; run: dvc repro")
-    return table.assign(confidence=confidence)

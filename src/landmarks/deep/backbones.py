@@ -1,4 +1,4 @@
-"""Pre-trained backbones: TF-Hub handles, SavedModels and keras.applications behind one interface, photos to vectors.
+"""Pre-trained backbones: TF-Hub handles, SavedModels, EfficientNet-Lite and keras.applications, photos to vectors.
 
 A module of TF-Hub is fetched once and kept in the folder that the environment variable TFHUB_CACHE_DIR names, by default in
 ``tfhub`` of LANDMARKS_MODELS (``~/.cache/landmarks``): predict and serve find it there without a network.
@@ -7,23 +7,18 @@ A module of TF-Hub is fetched once and kept in the folder that the environment v
 import difflib
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
-from scipy.stats import wilcoxon
-
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # tensorflow-hub imports it; the lock pins it
-    import tensorflow_hub as hub
 
 from landmarks.common.errors import InputError
 from landmarks.common.files import models_folder
+from landmarks.deep import efficientnet_lite
+from landmarks.deep.runtime import hub, tf
 from landmarks.images.preprocessing import Preprocessing
 
 RANGES = ((0, 1), (-1, 1), (0, 255))  # of pixel values that published backbones take
@@ -35,14 +30,14 @@ OUTPUT = "default"  # the vector among several outputs, by TF-Hub's convention
 ONE_OUTPUT = f"save it with one output, or call the vector {OUTPUT!r}"
 CUSTOM = {"KerasLayer": hub.KerasLayer}  # what Keras has to be told when it opens a .keras file
 KERAS_FILE = "; it is a file: open it with Keras and write a SavedModel folder with model.export(FOLDER)"
-REMEDY = "set cnn.module and cnn.size in params.yaml; without a network, to a SavedModel folder"
+REMEDY = "set cnn.module and cnn.size in params.yaml; without a network, to a SavedModel folder or efficientnet_lite0"
 
 
 @dataclass(frozen=True)
 class Backbone:
     """A pre-trained network without its top."""
 
-    name: str  # TF-Hub handle, SavedModel folder, or name in keras.applications
+    name: str  # TF-Hub handle, SavedModel folder, efficientnet_lite0 to 2, or name in keras.applications
     layer: Any
     size: int  # pixels a side of the photos that it takes
     scale: Callable[[Any], Any]  # from RGB in [0, 1] to the values that it takes
@@ -59,7 +54,7 @@ class BackboneLayer(tf.keras.layers.Layer):  # type: ignore[misc]  # TensorFlow 
 
     def __init__(self, backbone: Backbone, tuned: float, statistics: bool) -> None:
         super().__init__(name="trunk")
-        self.layer, self.scale, self._statistics = backbone.layer, backbone.scale, statistics
+        self.backbone, self.layer, self._statistics = backbone, backbone.layer, statistics
         count = round(tuned * len(backbone.learnable))
         self._trained = {id(variable) for variable in backbone.learnable[len(backbone.learnable) - count :]}
         if tuned and not count:
@@ -67,7 +62,7 @@ class BackboneLayer(tf.keras.layers.Layer):  # type: ignore[misc]  # TensorFlow 
 
     def call(self, pictures: Any, training: bool = False) -> Any:
         """The vectors."""
-        return self.layer(self.scale(pictures), training=bool(training and self._statistics))
+        return self.layer(self.backbone.scale(pictures), training=bool(training and self._statistics))
 
     @property
     def trainable_weights(self) -> list[Any]:
@@ -80,17 +75,51 @@ class BackboneLayer(tf.keras.layers.Layer):  # type: ignore[misc]  # TensorFlow 
         return [weight for weight in self.layer.weights if id(weight) not in self._trained]
 
 
-def load(name: str, preprocessing: Preprocessing, training: bool) -> Backbone:
+class JoinedLayer(tf.keras.layers.Layer):  # type: ignore[misc]  # TensorFlow has no types
+    """Several backbones as one: each vector scaled to length 1, then laid end to end; no layer of them learns."""
+
+    def __init__(self, parts: tuple[Backbone, ...]) -> None:
+        super().__init__(name="joined")
+        self.parts, self.inner = parts, [part.layer for part in parts]
+
+    def call(self, pictures: Any, training: bool = False) -> Any:
+        """The vectors of float32 RGB in [0, 1]; a backbone that takes smaller photos gets them scaled."""
+        return tf.concat([tf.math.l2_normalize(part.layer(part.scale(resized(pictures, part.size)), training=False), axis=1)
+                          for part in self.parts], axis=1)  # fmt: skip
+
+
+def resized(pictures: Any, size: int) -> Any:
+    """RGB (n, side, side, 3) at (n, size, size, 3)."""
+    return pictures if pictures.shape[1] == size else tf.image.resize(pictures, (size, size))
+
+
+def join(parts: tuple[Backbone, ...]) -> Backbone:
+    """One backbone of several, for photos of the largest size; of one, that one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Backbone(
+        name=" and ".join(part.name for part in parts), layer=JoinedLayer(parts), size=max(part.size for part in parts),
+        scale=lambda pictures: pictures, certain=all(part.certain for part in parts), learnable=[],
+    )  # fmt: skip
+
+
+def load(name: str, preprocessing: Preprocessing, training: bool, trained: bool = False) -> Backbone:
     """Load a backbone; with ``training``, its batch norm can use the batch.
 
-    Size 0 stands for the size that the backbone states. ``keras.applications`` know the range of pixel values themselves.
-    The backbone is tried on two photos. Raises ``InputError`` if it cannot be reached, does not take photos of that size, any
-    number of them, or does not give one vector a photo that depends on that photo alone.
+    Size 0 stands for the size that the backbone states. EfficientNet-Lite and ``keras.applications`` know the range of pixel
+    values themselves; where they are ``trained``, weights that the caller has replace the published ones, which are not looked
+    for. The backbone is tried on two photos. Raises ``InputError`` if it cannot be reached, does not take photos of that size,
+    any number of them, or does not give one vector a photo that depends on that photo alone.
     """
     make = getattr(tf.keras.applications, name, None)
     known = callable(make) and not Path(name).exists()
     try:
-        backbone = _application(name, make, preprocessing.size) if known else _published(name, preprocessing, training)
+        if name in efficientnet_lite.VARIANTS:
+            backbone = _efficientnet_lite(name, preprocessing.size, trained)
+        elif known:
+            backbone = _application(name, make, preprocessing.size, trained)
+        else:
+            backbone = _published(name, preprocessing, training)
     except InputError:
         raise
     except Exception as error:  # TF-Hub and Keras raise what they like: OSError, ValueError, URLError, Exception …
@@ -138,9 +167,19 @@ def _stated(layer: Any) -> str:
     )
 
 
-def _application(name: str, make: Any, size: int) -> Backbone:
+def _efficientnet_lite(name: str, size: int, trained: bool) -> Backbone:
+    side = size or efficientnet_lite.VARIANTS[name].size
+    layer = efficientnet_lite.build(name, side, None if trained else efficientnet_lite.published(name))
+    return Backbone(
+        name=name, layer=layer, size=side, scale=efficientnet_lite.scale, certain=True,
+        learnable=list(layer.trainable_variables),
+    )  # fmt: skip
+
+
+def _application(name: str, make: Any, size: int, trained: bool) -> Backbone:
     side = size or int(make(weights=None).input_shape[1])
-    layer = make(include_top=False, weights="imagenet", pooling="avg", input_shape=(side, side, 3))
+    weights = None if trained else "imagenet"
+    layer = make(include_top=False, weights=weights, pooling="avg", input_shape=(side, side, 3))
     prepare = sys.modules[make.__module__].preprocess_input
     return Backbone(
         name=name, layer=layer, size=side, scale=lambda pictures: prepare(pictures * 255), certain=True,
@@ -249,6 +288,12 @@ def check_range(backbone: Backbone, pictures: NDArray[np.float32], labels: NDArr
     first. Another range must be better beyond chance, by Wilcoxon's signed-rank test on each photo's average precision.
     ``pictures`` are training photos, float32 RGB in [0, 1], (n, size, size, 3); ``labels`` their class ids (n,).
     """
+    from scipy.stats import wilcoxon  # here: it takes a second, and only training pays for it
+
+    if isinstance(backbone.layer, JoinedLayer):
+        for part in backbone.layer.parts:
+            check_range(part, np.asarray(resized(pictures, part.size)), labels)
+        return
     if backbone.certain:
         return
     own_precision = _average_precision(backbone, backbone.scale(pictures), labels)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from landmarks.common import knobs
@@ -14,6 +13,7 @@ from landmarks.common.errors import InputError
 from landmarks.common.files import read_json, whole, write_json
 from landmarks.deep import backbones
 from landmarks.deep.config import Recipe
+from landmarks.deep.runtime import tf
 from landmarks.images.preprocessing import Preprocessing
 
 Features = NDArray[np.float32]
@@ -34,12 +34,27 @@ class Classifier:
         """How a photo becomes what the network sees."""
         return self.recipe.preprocessing
 
+    def vectors(self, pictures: Any) -> Any:
+        """What the last layer takes, (n, dimensions), a tensor: the mean of a photo's views.
+
+        ``pictures`` are float32 RGB in [0, 1], (n, views * size, size, 3), any number of views.
+        """
+        side = self.preprocessing.size
+        values = tf.reshape(pictures, (-1, side, side, 3))
+        for layer in self.model.layers[:-1]:
+            values = layer(values, training=False)
+        return tf.reduce_mean(tf.reshape(values, (tf.shape(pictures)[0], -1, values.shape[-1])), axis=1)
+
+    def probabilities_of(self, vectors: Any) -> Any:
+        """Calibrated probabilities (n, labels), a tensor, of ``vectors``. The last layer is linear: its logits are the views' mean."""
+        return tf.nn.softmax(self.model.layers[-1](vectors) / self.temperature)
+
     def softmax(self, pictures: Any) -> Any:
-        """Calibrated probabilities (n, labels), a tensor, of float32 RGB in [0, 1], (n, size, size, 3)."""
-        return tf.nn.softmax(self.model(pictures, training=False) / self.temperature)
+        """The same of ``pictures``."""
+        return self.probabilities_of(self.vectors(pictures))
 
     def probabilities(self, pictures: NDArray[np.uint8]) -> Features:
-        """The same of uint8 RGB, any number of them: float32 (n, labels)."""
+        """The same of uint8 RGB, any number of photos: float32 (n, labels)."""
         blocks = [self.softmax(scaled(pictures[at : at + BLOCK])) for at in range(0, len(pictures), BLOCK)]
         return np.concatenate([np.zeros((0, len(self.labels)), np.float32), *blocks])
 
@@ -49,23 +64,37 @@ def scaled(pictures: NDArray[np.uint8]) -> Features:
     return np.divide(pictures, np.float32(255), dtype=np.float32)
 
 
-def load_backbone(recipe: Recipe) -> backbones.Backbone:
-    """The backbone of a recipe. Raises ``InputError`` if it cannot be used."""
-    return backbones.load(recipe.training.module, recipe.preprocessing, recipe.training.recipe == "thesis")
+def load_backbone(recipe: Recipe, trained: bool = False) -> backbones.Backbone:
+    """The backbone of a recipe, or all of them as one. Raises ``InputError`` if one cannot be used."""
+    alone, training = len(recipe.training.module) == 1, recipe.training.recipe == "thesis"
+    if recipe.preprocessing.size and not (alone or trained):
+        raise InputError(
+            "cnn.size is for one module; several take photos of their own sizes: set it to 0 in params.yaml"
+        )
+    preprocessing = recipe.preprocessing if alone else dataclasses.replace(recipe.preprocessing, size=0)
+    return backbones.join(
+        tuple(backbones.load(name, preprocessing, training, trained) for name in recipe.training.module)
+    )
 
 
 def build(recipe: Recipe, backbone: backbones.Backbone, classes: int) -> Any:
-    """The backbone under dropout and dense layers, the thesis' figure 14 where ``head`` is 20000, 1000, 200.
+    """The backbone under a head, RGB in [0, 1] of one view, (n, size, size, 3), to logits.
 
-    ``frozen`` trains none of the backbone, ``two-phase`` the share ``tuned`` of it, ``thesis`` all of it with batch norm.
+    ``frozen`` trains none of the backbone; its head is one dense layer on vectors of length 1. ``two-phase`` trains the share
+    ``tuned`` of it, ``thesis`` all of it with batch norm; their head is dropout and dense layers, the thesis' figure 14 where
+    ``head`` is 20000, 1000, 200.
     """
     layers, config = tf.keras.layers, recipe.training
     tuned = {"frozen": 0.0, "two-phase": config.tuned, "thesis": 1.0}[config.recipe]
-    head = [layers.Dense(units, activation="relu") for units in config.head]
-    head += [layers.Dropout(config.dropout)] if config.head else []
-    last = layers.Dense(classes, kernel_regularizer=tf.keras.regularizers.l2(config.l2))
     trunk = backbones.BackboneLayer(backbone, tuned, statistics=config.recipe == "thesis")
-    model = tf.keras.Sequential([trunk, layers.Dropout(config.dropout), *head, last])
+    if config.recipe == "frozen":
+        head = [layers.UnitNormalization(), layers.Dense(classes)]
+    else:
+        hidden = [layers.Dense(units, activation="relu") for units in config.head]
+        hidden += [layers.Dropout(config.dropout)] if hidden else []
+        last = layers.Dense(classes, kernel_regularizer=tf.keras.regularizers.l2(config.l2))
+        head = [layers.Dropout(config.dropout), *hidden, last]
+    model = tf.keras.Sequential([trunk, *head])
     model.build((None, backbone.size, backbone.size, 3))
     return model
 
@@ -90,7 +119,7 @@ def load(path: Path) -> Classifier:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a model of the cnn stage as it is now ({error}); run: dvc repro cnn") from None
     weights = path.with_suffix(".weights.h5")
-    model = build(recipe, load_backbone(recipe), len(labels))
+    model = build(recipe, load_backbone(recipe, trained=True), len(labels))
     try:
         model.load_weights(str(weights))
     except (OSError, ValueError, KeyError) as error:

@@ -25,12 +25,19 @@ class Augmentation:
 class TrainingConfig:
     """The block ``cnn`` of params.yaml."""
 
-    module: Annotated[str, Knob("Backbone: a TF-Hub handle, a SavedModel folder, or a name in keras.applications")]
+    module: Annotated[
+        tuple[str, ...],
+        Knob(
+            "Backbone: a TF-Hub handle, a SavedModel folder, efficientnet_lite0 to 2, or a name in keras.applications; repeat to lay "
+            "the vectors of several end to end"
+        ),
+    ]
     preprocessing: Preprocessing
-    # frozen: the head alone, on cached vectors; thesis: batch norm by the batch
+    # frozen: logistic regression on cached vectors, solved; the others train by gradient descent; thesis: batch norm by the batch
     recipe: Annotated[Method, Knob("frozen: the head; two-phase: then the backbone's last layers; thesis: all at once")]
-    views: Annotated[int, Knob("Augmented views a photo, drawn once and cached, for a frozen backbone", min=1)]
-    head: Annotated[tuple[int, ...], Knob("Units of each hidden layer of the head; repeat for more")]
+    refit: Annotated[bool, Knob("frozen: fit the head on the validation photos too; folds that lack them predict them")]
+    augmentations: Annotated[int, Knob("Augmented views a photo, drawn once and cached, for a frozen backbone", min=1)]
+    head: Annotated[tuple[int, ...], Knob("two-phase, thesis: units of each hidden layer of the head; repeat for more")]
     dropout: Annotated[float, Knob("Before the first and the last dense layer", min=0, max=0.9)]
     l2: Annotated[float, Knob("Weight decay of the last layer", min=0)]
     epochs: Annotated[int, Knob("Passes over the training photos", min=1)]

@@ -15,16 +15,17 @@ def drops(
 
     A class-activation map would need the module's last feature map; a feature-vector module gives its mean alone.
 
-    Of ``picture``, uint8 RGB (size, size, 3), ``cells`` places a side are covered; the patch, of the photo's mean colour, is
-    as wide as two. ``shares`` makes probabilities (n, labels) of pictures. Returns the probability of the label ``number``
-    in the whole photo, and how far it falls, float32 (cells, cells): below 0 where it rises.
+    Of ``picture``, the views of a photo one below the other, uint8 RGB (views * size, size, 3), the first is looked at:
+    ``cells`` places a side are covered; the patch, of the view's mean colour, is as wide as two. ``shares`` makes probabilities (n, labels) of pictures. Returns the probability of the label ``number``
+    in the whole view, and how far it falls, float32 (cells, cells): below 0 where it rises.
     """
-    side = len(picture)
+    side = picture.shape[1]
+    picture = picture[:side]
     edges = np.linspace(0, side, cells + 1).round().astype(int)
     covered = np.repeat(picture[None], cells * cells, axis=0)
     for place, (row, column) in enumerate(np.ndindex(cells, cells)):
         reach = [slice(max(edges[i] - side // cells // 2, 0), edges[i + 1] + side // cells // 2) for i in (row, column)]
         covered[place, reach[0], reach[1]] = picture.mean(axis=(0, 1))
-    whole_photo = float(shares(picture[None])[0, number])
+    whole_view = float(shares(picture[None])[0, number])
     left = shares(covered)[:, number]
-    return whole_photo, np.asarray((whole_photo - left).reshape(cells, cells), np.float32)
+    return whole_view, np.asarray((whole_view - left).reshape(cells, cells), np.float32)

@@ -1,4 +1,4 @@
-"""Transfer learning: a head on the vectors of a frozen backbone, fine-tuning after it, or all layers at once."""
+"""Transfer learning: a solved head on the vectors of a frozen backbone, or gradient descent, with fine-tuning, or on all layers."""
 
 import dataclasses
 import os
@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from landmarks.common import parallel, progress
 from landmarks.common.errors import InputError
-from landmarks.deep import augmentation, backbones, classifier, image_cache
+from landmarks.deep import augmentation, backbones, classifier, image_cache, solved_head
 from landmarks.deep.classifier import Classifier, Features
 from landmarks.deep.config import Recipe
+from landmarks.deep.runtime import tf
 from landmarks.evaluation import calibration
 
 ClassIds = NDArray[np.int64]
@@ -24,38 +25,48 @@ Mask = NDArray[np.bool_]
 Trained = tuple[Classifier, pd.DataFrame, Features]
 Batches = Callable[[int | None], Any]  # the tf.data.Dataset of an epoch; of None, every row once in order, unaugmented
 BLOCK = 32  # photos that pass a frozen backbone at once
-HISTORY = ("epoch", "phase", "loss", "accuracy", "validation_loss", "validation_accuracy")
+HISTORY = ("step", "phase", "loss", "accuracy", "validation_loss", "validation_accuracy")
 
 
 @dataclass(frozen=True)
 class LabelledPhotos:
-    """Photo ``i`` is ``folder/ids[i].jpg``, of class ``class_ids[i]``, whose name is ``labels[class_ids[i]]``."""
+    """Photo ``i`` is ``folder/ids[i].jpg``, of class ``class_ids[i]``, whose name is ``labels[class_ids[i]]``.
+
+    Near-duplicates have the same number in ``groups``.
+    """
 
     folder: Path
     ids: list[str]
     class_ids: ClassIds
+    groups: ClassIds
     labels: list[str]
 
 
 def fit(recipe: Recipe, photos: LabelledPhotos, train: Mask, validation: Mask) -> Trained:
-    """Train on the photos of one mask, select epoch and temperature on those of the other, predict all.
+    """Train on the photos of one mask, predict all.
 
-    ``frozen``: each photo and each of its augmented views passes the backbone once; the head trains on these vectors, one
-    epoch on the photos, the next on their first views, and so on. ``two-phase`` continues with fine-tuning: the last layers of
-    the backbone learn at a low rate, on a fresh view of every photo in each epoch, and only an epoch with a lower validation
-    loss than the head alone is kept. ``thesis`` trains all layers from the start.
+    ``frozen``: each view of a photo, and each augmented one, passes the backbone once; the head is solved on these vectors. Its
+    strength and the temperature are chosen on folds of the training photos. With ``refit`` the validation photos are among them,
+    and their probabilities are those of the folds that lack them. The other recipes select epoch and temperature on the
+    validation photos: ``two-phase`` trains the head on the same vectors, an epoch on one view of each photo, the next on another;
+    then the last layers of the backbone learn at a low rate, on a fresh augmented view of every photo in each epoch, and only an
+    epoch with a lower validation loss than the head alone is kept. ``thesis`` trains all layers from the start.
 
     Where the environment variable TF_CONFIG names several machines, ``Model.fit`` runs under
     ``tf.distribute.MultiWorkerMirroredStrategy``; each of them ends with the same network.
 
     Returns:
-        The network, its history by epoch, and probabilities, float32 (n, labels).
+        The network, its history by epoch (of a solved head, by strength), and probabilities, float32 (n, labels).
 
     Raises:
-        InputError: if the backbone cannot be used, a photo not be read, a landmark has no photo for training, or the loss is
-            not finite.
+        InputError: if the backbone cannot be used, a photo not be read, a landmark has no photo for training, the loss is not
+            finite, or a solved head is asked for hidden layers.
     """
     _require_photos(photos, train, validation)
+    if recipe.training.recipe == "frozen" and recipe.training.head:
+        raise InputError(
+            "cnn.head: the recipe frozen has no hidden layers; set cnn.head to [], or cnn.recipe to two-phase"
+        )
     strategy = _strategy()  # first of all: TensorFlow takes no other order
     tf.keras.utils.set_random_seed(recipe.seed)
     tf.config.experimental.enable_op_determinism()
@@ -67,23 +78,53 @@ def fit(recipe: Recipe, photos: LabelledPhotos, train: Mask, validation: Mask) -
         model = classifier.build(recipe, shared, len(photos.labels))
         head = tf.keras.Sequential(model.layers[1:])
     _check_range(backbone, recipe, photos, train)
+    frozen = backbones.BackboneLayer(backbone, 0, statistics=False)
+    if recipe.training.recipe == "frozen":
+        return _solve(recipe, photos, model, vectors(frozen, photos, recipe, train, validation), train, validation)
     run = TrainingRun(recipe, strategy)
-    if recipe.training.recipe != "thesis":
-        frozen = backbones.BackboneLayer(backbone, 0, statistics=False)
-        plain, *views = vectors(frozen, photos, recipe, train)
-        rounds = [_vector_batches(view, photos, train, recipe) for view in (plain, *views)]
-        selection = _vector_batches(plain, photos, validation, recipe)
+    if recipe.training.recipe == "two-phase":
+        seen = vectors(frozen, photos, recipe, train, validation)
+        rounds = [_vector_batches(seen[:, view], photos, train, recipe) for view in range(seen.shape[1])]
+        selection = _vector_batches(seen[:, 0], photos, validation, recipe)
         run.phase("head", head, lambda epoch: rounds[(epoch or 0) % len(rounds)](epoch), selection)
-        logits = head.predict(plain, batch_size=256, verbose=0)
-    if recipe.training.recipe != "frozen":
-        pictures = image_cache.preprocessed(photos.folder, photos.ids, recipe.preprocessing)
-        masks = (train, validation, train | True)
-        learning, selection, everything = (_photo_batches(pictures, photos, mask, recipe) for mask in masks)
-        run.phase("all" if recipe.training.recipe == "thesis" else "trunk", model, learning, selection)
-        logits = model.predict(everything(None), verbose=0)
-    temperature = calibration.temperature(logits[validation], photos.class_ids[validation])
+    pictures = image_cache.preprocessed(photos.folder, photos.ids, recipe.preprocessing)
+    learning, selection = (_photo_batches(pictures, photos, mask, recipe) for mask in (train, validation))
+    run.phase("all" if recipe.training.recipe == "thesis" else "trunk", model, learning, selection)
+    untempered = Classifier(model, recipe, photos.labels, temperature=1.0)
+    logs = np.log(np.maximum(untempered.probabilities(pictures), np.finfo(np.float32).tiny))
+    temperature = calibration.temperature(logs[validation], photos.class_ids[validation])
+    network = dataclasses.replace(untempered, temperature=temperature)
+    return network, pd.DataFrame(run.history, columns=list(HISTORY)), tf.nn.softmax(logs / temperature).numpy()
+
+
+def _solve(
+    recipe: Recipe, photos: LabelledPhotos, model: Any, seen: Features, train: Mask, validation: Mask
+) -> Trained:
+    """The network with a solved head, the path of its strengths, and probabilities, given the vectors of all photos' views."""
+    learnt, shown = train | validation if recipe.training.refit else train, len(recipe.preprocessing.views)
+    seen /= np.maximum(np.linalg.norm(seen, axis=2, keepdims=True), np.finfo(np.float32).tiny)
+    head = solved_head.solve(examples(seen, shown, photos, learnt), len(photos.labels), recipe.seed)
+    model.layers[-1].set_weights([head.kernel, head.bias])
+    temperature = calibration.temperature(head.held_out[head.judged], photos.class_ids[learnt][head.judged])
+    with threadpool_limits(1):  # more would sum in another order
+        logits = solved_head.logits(seen[:, :shown], head.kernel, head.bias)
+    if recipe.training.refit:
+        logits[validation] = head.held_out[validation[learnt]]
+    history = [
+        (number, f"C = {step.strength:g}", *np.round(dataclasses.astuple(step)[1:], 6).tolist())
+        for number, step in enumerate(head.path, 1)
+    ]
     network = Classifier(model, recipe, photos.labels, temperature)
-    return network, pd.DataFrame(run.history, columns=list(HISTORY)), tf.nn.softmax(logits / temperature).numpy()
+    return network, pd.DataFrame(history, columns=list(HISTORY)), tf.nn.softmax(logits / temperature).numpy()
+
+
+def examples(seen: Features, shown: int, photos: LabelledPhotos, learnt: Mask) -> solved_head.Examples:
+    """What a head is solved on: vectors of length 1, or of zeros where there is no such view, (n, views, dimensions)."""
+    there = seen[learnt].any(axis=2).astype(np.float32)
+    return solved_head.Examples(
+        vectors=seen[learnt], weights=there / there.sum(axis=1, keepdims=True), shown=shown,
+        class_ids=photos.class_ids[learnt], groups=photos.groups[learnt],
+    )  # fmt: skip
 
 
 def _require_photos(photos: LabelledPhotos, train: Mask, validation: Mask) -> None:
@@ -115,7 +156,8 @@ def _check_range(backbone: backbones.Backbone, recipe: Recipe, photos: LabelledP
     rows = np.flatnonzero(train)
     rows = rows[:: -(-len(rows) // backbones.PROBED)]
     shown = image_cache.preprocessed(photos.folder, [photos.ids[row] for row in rows], recipe.preprocessing)
-    backbones.check_range(backbone, classifier.scaled(shown), photos.class_ids[rows])
+    first_views = shown[:, : recipe.preprocessing.size]
+    backbones.check_range(backbone, classifier.scaled(first_views), photos.class_ids[rows])
 
 
 @dataclass
@@ -176,38 +218,43 @@ class TrainingRun:
             )
 
 
-def vectors(frozen: backbones.BackboneLayer, photos: LabelledPhotos, recipe: Recipe, train: Mask) -> list[Features]:
-    """Vectors of the photos, float32 (n, dimensions), then as many again for each augmented view.
+def vectors(
+    frozen: backbones.BackboneLayer, photos: LabelledPhotos, recipe: Recipe, train: Mask, validation: Mask
+) -> Features:
+    """Vectors of the photos' views, then of their augmented ones, float32 (n, views, dimensions).
 
-    Views exist of training photos alone; the other rows are zero and never read.
+    Augmented views exist of photos alone that the head learns from; the others' are zero.
     """
-    count = recipe.training.views if recipe.network.augment else 0
+    size, shown = recipe.preprocessing.size, len(recipe.preprocessing.views)
+    count = recipe.training.augmentations if recipe.network.augment else 0
+    learnt = train | (validation & recipe.training.refit)
 
-    def views(row: int) -> list[augmentation.Picture]:
-        """The photo, and its augmented views if it is for training."""
+    def views(row: int) -> NDArray[np.uint8]:
+        """The photo's views, and its augmented ones if it is for training."""
         photo = photos.ids[row]
-        picture = recipe.preprocessing.read(photos.folder / f"{photo}.jpg")
-        ranges, numbers = recipe.training.augmentation, range(count if train[row] else 0)
-        return [picture, *(augmentation.view(picture, photo, number, ranges, recipe.seed) for number in numbers)]
+        squares = recipe.preprocessing.read(photos.folder / f"{photo}.jpg").reshape(shown, size, size, 3)
+        ranges, numbers = recipe.training.augmentation, range(count if learnt[row] else 0)
+        drawn = [augmentation.view(squares[0], photo, number, ranges, recipe.seed) for number in numbers]
+        return np.concatenate([squares, np.stack(drawn)]) if drawn else squares
 
-    def forward(rows: list[int]) -> list[tuple[list[int], Features]]:
-        """By view: rows, and the vectors of that view."""
-        drawn = [(row, views(row)) for row in rows]
-        levels = [[(row, own[number]) for row, own in drawn if len(own) > number] for number in range(count + 1)]
-        return [
-            ([row for row, _ in level], frozen(classifier.scaled(np.stack([view for _, view in level])), training=False).numpy())
-            for level in levels if level
-        ]  # fmt: skip
+    def forward(rows: list[int]) -> tuple[list[int], list[Features]]:
+        """The rows, and by row the vectors of its views."""
+        drawn = [views(row) for row in rows]
+        squares = np.concatenate(drawn)
+        blocks = [
+            frozen(classifier.scaled(squares[at : at + BLOCK]), training=False) for at in range(0, len(squares), BLOCK)
+        ]
+        return rows, np.split(np.concatenate(blocks), np.cumsum([len(own) for own in drawn])[:-1])
 
-    result: list[Features] = []
     everything = range(len(photos.ids))
+    result = np.zeros((0, 0, 0), np.float32)
     with progress.bar(len(everything), "vectors", "photo") as bar:
-        for levels in parallel.threads(forward, parallel.batched(everything, BLOCK)):
-            for number, (rows, values) in enumerate(levels):
-                if len(result) == number:
-                    result.append(np.zeros((len(everything), values.shape[1]), np.float32))
-                result[number][rows] = values
-            bar.update(len(levels[0][0]))
+        for rows, values in parallel.threads(forward, parallel.batched(everything, max(BLOCK // shown, 1))):
+            if not len(result):
+                result = np.zeros((len(everything), shown + count, values[0].shape[1]), np.float32)
+            for row, own in zip(rows, values, strict=True):
+                result[row, : len(own)] = own
+            bar.update(len(rows))
     return result
 
 
@@ -224,13 +271,14 @@ def _vector_batches(vectors: Features, photos: LabelledPhotos, chosen: Mask, rec
 
 
 def _photo_batches(pictures: image_cache.Pictures, photos: LabelledPhotos, mask: Mask, recipe: Recipe) -> Batches:
-    """Batches of photos: with augmentation, one view of each, another in every epoch."""
+    """Batches of photos: of each one view, another in every epoch, augmented where the network is; of None, the first view."""
     targets = np.eye(len(photos.labels), dtype=np.float32)[photos.class_ids]
     size, config, chosen = recipe.preprocessing.size, recipe.training, np.flatnonzero(mask)
 
     def dataset(epoch: int | None) -> Any:
         def shown(index: NDArray[np.int64]) -> Features:
-            picture = pictures[int(index)]
+            view = (epoch or 0) % len(recipe.preprocessing.views)
+            picture = pictures[int(index)][view * size : (view + 1) * size]
             if recipe.network.augment and epoch is not None:
                 picture = augmentation.view(picture, photos.ids[int(index)], epoch, config.augmentation, recipe.seed)
             return classifier.scaled(picture)

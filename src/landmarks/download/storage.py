@@ -1,17 +1,17 @@
 """Photos that lie in files: on this machine, in an object store, inside TAR archives."""
 
-import os
+import errno
 import posixpath
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
-from urllib.parse import unquote_to_bytes
 
 import fsspec
 
 from landmarks.common import progress
 from landmarks.common.errors import InputError
+from landmarks.common.file_urls import local_path
 from landmarks.common.status import Status, StatusError
 from landmarks.download import safe_http
 from landmarks.images.folders import ENDINGS
@@ -41,9 +41,8 @@ def read(url: str, megabytes: float) -> bytes:
     if "::" in url:
         raise StatusError(Status.BAD_URL)  # fsspec would chain file systems; no photo needs that
     cap = int(megabytes * 1e6)
-    local = _local(url) if scheme_of(url) == "file" else None
     try:
-        with local.open("rb") if local else fsspec.open(url, "rb") as file:
+        with _opened(url) as file:
             content = file.read(cap + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise StatusError(Status.GONE) from None
@@ -51,25 +50,22 @@ def read(url: str, megabytes: float) -> bytes:
         raise StatusError(Status.REFUSED) from None
     except ValueError:
         raise StatusError(Status.BAD_URL) from None
-    except Exception:  # each store raises errors of its own
-        raise StatusError(Status.UNREACHABLE) from None
+    except Exception as error:  # each store raises errors of its own
+        is_too_long = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
+        raise StatusError(Status.GONE if is_too_long else Status.UNREACHABLE) from None
     if len(content) > cap:
         raise StatusError(Status.TOO_LARGE)
     return bytes(content)
 
 
-def _local(url: str) -> Path:
-    """Return the path of a file on this machine. Raises ``StatusError``: ``GONE`` if there is none.
-
-    A bare path is taken as it is. After ``file:`` stands what ``Path.as_uri`` writes, with percent signs, or the plain path.
-    """
-    plain = url.partition(":")[2] if url[:5].lower() == "file:" else url
-    plain = plain[len("//localhost") :] if plain[:12].lower() == "//localhost/" else plain.removeprefix("//")
-    decoded = os.fsdecode(unquote_to_bytes(os.fsencode(plain)))
-    for path in (Path(decoded), Path(plain)) if plain != url else (Path(plain),):
-        if path.is_file():  # and no pipe, which might never end
-            return path
-    raise StatusError(Status.GONE)
+def _opened(url: str) -> Any:
+    """Open a file to read. Raises ``FileNotFoundError`` for what is no plain file on this machine: a pipe might never end."""
+    if scheme_of(url) != "file":
+        return fsspec.open(url, "rb")
+    path = local_path(url)
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    return path.open("rb")
 
 
 class Place(NamedTuple):

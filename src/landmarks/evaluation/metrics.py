@@ -1,67 +1,87 @@
 """How good a model is, and how sure we are of it."""
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import precision_recall_fscore_support
 
-from landmarks.dataset import schema
-from landmarks.evaluation import calibration
+from landmarks.dataset import prediction_files, schema
+from landmarks.evaluation import calibration, significance
+from landmarks.evaluation.results import DIGITS, ClassScore, ModelScores, ProbabilityScores, Score
 
-DIGITS = 4
+LOWEST = 1e-15  # a probability of 0 would make the mean log-loss infinite
 
 
-def score(actual: pd.Series, predicted: pd.Series) -> dict[str, float]:
-    """Top-1 accuracy with its 95 % Wilson interval, and macro precision, recall and F1 (0 where nothing was predicted)."""
-    right = int((actual == predicted).sum())
-    interval = stats.binomtest(right, len(actual)).proportion_ci(0.95, method="wilson")
+def score(actual: pd.Series, predicted: pd.Series, confidence: pd.Series) -> Score:
+    """What ``Score`` has of one model and part; a landmark that was never predicted has precision 0."""
+    right = actual == predicted
+    interval = stats.binomtest(int(right.sum()), len(actual)).proportion_ci(0.95, method="wilson")
     precision, recall, f1, _ = precision_recall_fscore_support(actual, predicted, average="macro", zero_division=0)
-    values = {"top1": right / len(actual), "top1_low": interval.low, "top1_high": interval.high}
-    values |= {"macro_precision": precision, "macro_recall": recall, "macro_f1": f1}
-    return {name: _round(value) for name, value in values.items()}
+    error = calibration.expected_error(confidence.to_numpy(float), right.to_numpy())
+    values = (right.mean(), interval.low, interval.high, precision, recall, f1, error)
+    return Score(*map(_round, values))
 
 
-def by_class(actual: pd.Series, predicted: pd.Series) -> dict[str, dict[str, float]]:
+def by_class(actual: pd.Series, predicted: pd.Series) -> dict[str, ClassScore]:
     """Precision, recall and F1 of each landmark (the thesis' figures 27 and 34)."""
     labels = sorted(set(actual), key=schema.natural)
     rows = precision_recall_fscore_support(actual, predicted, labels=labels, zero_division=0)
-    names = ("precision", "recall", "f1")
-    return {label: {n: _round(rows[i][k]) for i, n in enumerate(names)} for k, label in enumerate(labels)}
+    return {label: ClassScore(*map(_round, row)) for label, *row in zip(labels, *rows[:3], strict=True)}
 
 
 def mcnemar(right: pd.Series, other_right: pd.Series) -> float:
     """Two-sided p of McNemar's exact test that two models err equally often on the same photos (McNemar, 1947).
 
-    Four significant digits; not corrected for the number of pairs compared.
+    Not corrected for the number of pairs compared.
     """
     won, lost = int((right & ~other_right).sum()), int((~right & other_right).sum())
-    return float(f"{stats.binomtest(won, won + lost).pvalue:.{DIGITS}g}") if won + lost else 1.0
+    return float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
-def compare(predictions: dict[str, pd.DataFrame], split: pd.Series) -> dict[str, Any]:
-    """Every model on every part: ``{name: {train, validation, test, per_class, mcnemar}}``; the last two on the test part.
+def probability_scores(actual: Sequence[int], probabilities: NDArray[np.floating[Any]]) -> ProbabilityScores:
+    """What ``ProbabilityScores`` has of probabilities (n, landmarks) and the columns ``actual`` (n,) of the right landmarks.
 
-    All tables are indexed by id; ``predictions`` have the columns actual, predicted and confidence.
+    Of equal probabilities the first column counts as the higher; the log-loss takes none for lower than ``LOWEST``.
     """
+    rows, columns = np.arange(len(actual)), np.asarray(actual)
+    highest = np.argsort(-probabilities, axis=1, kind="stable")[:, :3]
+    truth = np.zeros(probabilities.shape)
+    truth[rows, columns] = 1
+    values = (
+        (highest == columns[:, None]).any(axis=1).mean(),
+        -np.log(np.maximum(probabilities[rows, columns], LOWEST)).mean(),
+        ((probabilities - truth) ** 2).sum(axis=1).mean(),
+    )
+    return ProbabilityScores(*map(_round, values))
+
+
+def compare(predictions: dict[str, pd.DataFrame], split: pd.Series) -> dict[str, ModelScores]:
+    """Every model on every part, by name; ``predictions`` as ``prediction_files.read`` gives them, indexed by id as ``split``."""
     test = split.index[split == "test"]
     right = {name: table.loc[test, "actual"] == table.loc[test, "predicted"] for name, table in predictions.items()}
-    result: dict[str, Any] = {}
+    pairs = list(itertools.combinations(predictions, 2))
+    corrected = significance.holm([mcnemar(right[one], right[other]) for one, other in pairs])
+    p = {frozenset(pair): float(f"{value:.{DIGITS}g}") for pair, value in zip(pairs, corrected, strict=True)}
+    found = {}
     for name, table in predictions.items():
         parts = {part: table.loc[split.index[split == part]] for part in schema.PARTS}
-        result[name] = {
-            part: {**score(rows["actual"], rows["predicted"]), "calibration_error": _calibration_error(rows)}
-            for part, rows in parts.items()
-        }
-        result[name]["per_class"] = by_class(parts["test"]["actual"], parts["test"]["predicted"])
-        result[name]["mcnemar"] = {other: mcnemar(right[name], right[other]) for other in predictions if other != name}
-    return result
+        found[name] = ModelScores(
+            **{part: score(rows["actual"], rows["predicted"], rows["confidence"]) for part, rows in parts.items()},
+            per_class=by_class(parts["test"]["actual"], parts["test"]["predicted"]),
+            mcnemar={other: p[frozenset((name, other))] for other in predictions if other != name},
+            probabilities={part: _of_rows(rows) for part, rows in parts.items()},
+        )
+    return found
 
 
-def _calibration_error(rows: pd.DataFrame) -> float:
-    right = (rows["actual"] == rows["predicted"]).to_numpy()
-    return _round(calibration.expected_error(rows["confidence"].to_numpy(float), right))
+def _of_rows(rows: pd.DataFrame) -> ProbabilityScores:
+    labels, probabilities = prediction_files.probabilities(rows)
+    return probability_scores([labels.index(label) for label in rows["actual"]], probabilities)
 
 
 def _round(value: float | np.floating[Any]) -> float:

@@ -1,4 +1,4 @@
-"""When not to answer: a confidence below which a photo is of no place that the model knows."""
+"""Open-set rejection: below which confidence a photo is taken for one of no known landmark."""
 
 from typing import Any
 
@@ -12,13 +12,18 @@ DIGITS = 4
 
 
 def threshold(confidence: Confidence, accepted: float) -> float:
-    """The highest confidence, 4 digits, that at least the share ``accepted`` of photos of known places reach (n,).
+    """The confidence, 4 digits, that a new photo of a known landmark reaches with a chance of at least ``accepted``.
 
-    Photos of unknown places have no say in it: those of tomorrow can't be asked either.
+    Split conformal prediction (Papadopoulos et al., 2002): of n validation photos (n,), exchangeable with the new one, the
+    k-th lowest, k = floor((n + 1) (1 - accepted)); 0 where n is too small to reject any. Photos of unknown landmarks are
+    not used: those to come are not known either.
     """
-    ordered = np.sort(confidence)
-    lowest = ordered[int(np.floor((1 - accepted) * len(ordered)))]
-    return float(np.floor(lowest * 10**DIGITS) / 10**DIGITS)
+    rejected = int(
+        np.floor(round((len(confidence) + 1) * (1 - accepted), 9))
+    )  # rounded: (9 + 1) * (1 - 0.9) is 0.9999...
+    if not rejected:
+        return 0.0
+    return float(np.floor(np.sort(confidence)[rejected - 1] * 10**DIGITS) / 10**DIGITS)
 
 
 def risk_coverage(confidence: Confidence, right: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ import io
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,11 +17,9 @@ from landmarks.common.status import Status, StatusError
 from landmarks.images import formats, segments
 
 Picture = NDArray[np.uint8]
-Head = tuple[tuple[int, int], int]  # width and height as stored, EXIF orientation
 
 HASH_SIDE = 16  # a hash of 16 x 16 = 256 bits
 MAX_PIXELS = 80_000_000  # more than any camera of the catalogue has; a larger header is a decompression bomb
-JPEG = b"\xff\xd8\xff"
 PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # chunks; the others are metadata, or frames of an animation
 WEBP_PIXELS = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF")
 RAW_PROFILE = b"Raw profile type exif\0"  # starts the text chunk in which ImageMagick writes EXIF into a PNG
@@ -29,6 +28,14 @@ Image.MAX_IMAGE_PIXELS = None  # ``header`` compares with MAX_PIXELS; Pillow wou
 REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 # EXIF orientation: mirror first?, then how many quarter turns against the clock
 TURNS = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1)}
+
+
+class Head(NamedTuple):
+    """What is known of a photo before a pixel is decoded."""
+
+    size: tuple[int, int]  # width and height as stored
+    orientation: int  # of EXIF, 1 to 8
+    content: bytes  # of a PNG or WebP without metadata, which would stop Pillow if it is damaged or large
 
 
 def read(path: Path, long_side: int = 0) -> Picture:
@@ -43,18 +50,18 @@ def read(path: Path, long_side: int = 0) -> Picture:
         raise unreadable(path, error) from None
 
 
-def decode(content: bytes, long_side: int = 0, head: Head | None = None, exact: bool = True) -> Picture:
+def decode(photo: bytes | Head, long_side: int = 0, exact: bool = True) -> Picture:
     """Decode a photo in memory as ``read`` does: uint8 BGR (height, width, 3), upright.
 
-    ``head`` is what ``header`` returned, if it was called before. ``exact=False`` leaves the longer side at ``long_side`` or
+    ``photo`` is its bytes, or what ``header`` returned for them. ``exact=False`` leaves the longer side at ``long_side`` or
     above, for callers that scale the photo themselves. Raises ``StatusError`` as ``header`` does, or ``DOES_NOT_DECODE``.
     """
-    (width, height), orientation = head or header(content)
+    (width, height), orientation, content = photo if isinstance(photo, Head) else header(photo)
     if width * height > MAX_PIXELS:
         raise StatusError(Status.TOO_LARGE)
     ratio = max(width, height) / long_side if long_side else 1
     flags = next((flag for factor, flag in REDUCED if ratio >= factor), cv2.IMREAD_COLOR)
-    picture = _decode_jpeg(content, flags) if content.startswith(JPEG) else _decode_other(content)
+    picture = _decode_jpeg(content, flags) if formats.read_format(content) == "JPEG" else _decode_other(content)
     if picture is None:
         raise StatusError(Status.DOES_NOT_DECODE)
     flip, turns = TURNS.get(orientation, (False, 0))  # here, because OpenCV reads the tag in some formats only
@@ -79,12 +86,14 @@ def _decode_other(content: bytes) -> Picture | None:
     OpenCV would trust any chunk length, accept a cut file as whole, and show what is hidden under full transparency.
     """
     try:
-        with _open(content)[0] as opened:
+        with Image.open(io.BytesIO(content), formats=[formats.read_format(content)]) as opened:
             if opened.mode.startswith("I"):
                 return _grey_of_16_bits(opened)
-            picture = opened
+            picture: Image.Image = opened
             if opened.has_transparency_data:
                 layer = opened.convert("RGBA")
+                if opened.format == "BMP" and not layer.getchannel("A").getbbox():
+                    layer.putalpha(255)  # programs that know no alpha leave it 0: every viewer shows the picture
                 picture = Image.new("RGB", opened.size, "white")
                 picture.paste(layer, mask=layer)
             return np.asarray(np.asarray(picture.convert("RGB"))[..., ::-1], np.uint8)
@@ -110,34 +119,31 @@ def header(content: bytes, max_pixels: int = MAX_PIXELS, label: str = "") -> Hea
     A JPEG is read to its end as libjpeg does, of other formats the start. Raises ``StatusError``: ``TOO_LARGE``,
     ``TRUNCATED``, ``TOO_MANY_SCANS``, or what the bytes are instead of a photo.
     """
-    if content.startswith(JPEG):
+    kind = formats.read_format(content)
+    if kind == "JPEG":
         found = segments.take_apart(content)
-        size, orientation = (found.width, found.height), found.orientation
+        head = Head((found.width, found.height), found.orientation, content)
     else:
         try:
-            opened, orientation = _open(content)
+            pixels, exif = _pixels(content, kind)
+            with Image.open(io.BytesIO(pixels), formats=[kind]) as opened:
+                head = Head(opened.size, segments.orientation(exif) or 1, pixels)
         except Exception:  # untrusted input: Pillow's plugins raise errors of any type
             status = Status.TRUNCATED if _short_webp(content) else formats.refusal(content, label)
             raise StatusError(status) from None
-        size = opened.size
-    if size[0] * size[1] > max_pixels:
+    if head.size[0] * head.size[1] > max_pixels:
         raise StatusError(Status.TOO_LARGE)
-    return size, orientation
+    return head
 
 
-def _open(content: bytes) -> tuple[Image.Image, int]:
-    """Open a PNG, WebP or BMP without its metadata, which would stop Pillow if it is damaged or large; EXIF orientation."""
-    kind, exif = formats.read_format(content), b""
+def _pixels(content: bytes, kind: str) -> tuple[bytes, bytes]:
+    """Return a PNG or WebP with the chunks that carry its pixels alone, and its EXIF data. A BMP has no metadata."""
     if kind == "PNG":
-        content, exif = _png_pixels(content)
-    elif kind == "WEBP":
-        content, exif = _webp_pixels(content)
-    opened = Image.open(io.BytesIO(content), formats=[kind])
-    return opened, segments.orientation(exif) or 1
+        return _png_pixels(content)
+    return _webp_pixels(content) if kind == "WEBP" else (content, b"")
 
 
 def _png_pixels(content: bytes) -> tuple[bytes, bytes]:
-    """Return a PNG with the chunks that carry its pixels alone, and its EXIF data."""
     kept, exif, at = [content[:8]], b"", 8
     while at < len(content):
         name, end = content[at + 4 : at + 8], at + 12 + int.from_bytes(content[at : at + 4], "big")
@@ -160,7 +166,6 @@ def _raw_profile(compressed: bytes) -> bytes:
 
 
 def _webp_pixels(content: bytes) -> tuple[bytes, bytes]:
-    """Return a WebP with the chunks that carry its pixels alone, and its EXIF data."""
     if _short_webp(content):
         return content, b""
     kept, exif, at = [b"WEBP"], b"", 12

@@ -50,10 +50,10 @@ def keep(content: bytes, label: str = "", long_side: int = 0, max_pixels: int = 
     if kind == "JPEG":
         found = segments.take_apart(content)
         content = b"".join(found.kept)
-        head = (found.width, found.height), found.orientation
+        head = decoding.Head((found.width, found.height), found.orientation, content)
     else:
         head = decoding.header(content, max_pixels, label)
-    (width, height), orientation = head
+    (width, height), orientation, _ = head
     if width * height > max_pixels or max(width, height) > LONGEST:
         raise StatusError(Status.TOO_LARGE)
     if min(width, height) < SHORTEST:
@@ -66,7 +66,7 @@ def keep(content: bytes, label: str = "", long_side: int = 0, max_pixels: int = 
         if small and orientation == 1 and found.frame in segments.FRAMES:
             return Photo(content, width, height, width, height, kind)
     try:
-        picture = decoding.decode(content, long_side, head)
+        picture = decoding.decode(head, long_side)
     except StatusError as error:
         raise error if found else StatusError(Status.TRUNCATED) from None
     encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
@@ -76,8 +76,11 @@ def keep(content: bytes, label: str = "", long_side: int = 0, max_pixels: int = 
 def _check_scans(content: bytes, found: segments.Segments) -> None:
     """Raise ``StatusError`` if a JPEG of clean segments does not decode, or if its last scan ends before its last block.
 
-    libjpeg fills the rest with grey, without an error: then, and only then, other data at the end change the picture.
+    libjpeg fills the rest with grey, without an error: then, and only then, other data at the end change the picture. So
+    it does if scans are missing.
     """
+    if found.frame in segments.FRAMES and not found.has_all_scans:
+        raise StatusError(Status.TRUNCATED)
     if _checksum(content, found) != _checksum(content[:-2] + AFTER_SCAN + content[-2:], found):
         raise StatusError(Status.TRUNCATED)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -12,18 +12,48 @@ from landmarks.common.knobs import Knob
 from landmarks.images import decoding
 from landmarks.images.decoding import Picture
 
+View = Literal["middle", "squashed", "top_left", "bottom_right", "mirror"]
+CORNER = 4, 5  # a corner view has this share of the shorter side
+UPRIGHT = ("middle", "squashed")  # views that show on the photo where a place in them lies
+
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Size, crop and range of pixel values."""
+    """Size, views and range of pixel values.
+
+    What a network sees of a photo are its views, one below the other in one picture of ``shape``.
+    """
 
     size: Annotated[int, Knob("Pixels a side that the backbone takes; 0: as it says itself", min=0)]
     low: Annotated[float, Knob("Lowest pixel value that the backbone takes (keras.applications have their own)")]
     high: Annotated[float, Knob("Highest pixel value that the backbone takes")]
-    crop: Annotated[bool, Knob("Take the middle square of a photo, or squash all of it")]
+    views: Annotated[
+        tuple[View, ...],
+        Knob(
+            "Squares of a photo, whose logits are averaged: its middle, all of it squashed, two smaller ones in corners, the "
+            "middle's mirror image; repeat for more"
+        ),
+    ]
+
+    def __post_init__(self) -> None:
+        """Raise ``InputError`` unless all views are known, none stands twice, and the first can be explained on the photo."""
+        if unknown := set(self.views).difference(get_args(View)):
+            raise InputError(f"cnn.views: {min(unknown)!r} is none; there are {', '.join(get_args(View))}")
+        if not self.views or self.views[0] not in UPRIGHT or len(set(self.views)) < len(self.views):
+            raise InputError(f"cnn.views is {list(self.views)}: give each view once, {' or '.join(UPRIGHT)} first")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of what ``read``, ``decode`` and ``fit`` give."""
+        return len(self.views) * self.size, self.size, 3
+
+    @property
+    def crop(self) -> bool:
+        """Whether the first view, which explanations speak of, is the middle square; if not, all of the photo."""
+        return self.views[0] == "middle"
 
     def read(self, path: Path) -> Picture:
-        """The photo in a file: uint8 RGB (size, size, 3). Raises ``InputError`` if it does not decode."""
+        """The views of the photo in a file, uint8 RGB of ``shape``. Raises ``InputError`` if it does not decode."""
         try:
             return self.decode(path.read_bytes())
         except InputError as error:
@@ -31,16 +61,50 @@ class Preprocessing:
 
     def decode(self, content: bytes) -> Picture:
         """The photo in memory, at the smallest JPEG scale that suffices. Raises ``InputError`` as ``decoding.decode`` does."""
-        (width, height), _ = head = decoding.header(content)
-        least = -(-self.size * max(width, height) // min(width, height)) if self.crop else self.size
-        return self.fit(decoding.decode(content, least, head, exact=False))
+        head = decoding.header(content)
+        least = long_side(self, max(head.size), min(head.size))
+        return self.fit(decoding.decode(head, least, exact=False))
 
     def fit(self, picture: Picture) -> Picture:
-        """A decoded picture, uint8 BGR (height, width, 3): its middle square, or all of it squashed as in the thesis."""
-        if self.crop:
-            height, width = picture.shape[:2]
-            short = min(height, width)
-            top, left = (height - short) // 2, (width - short) // 2
-            picture = picture[top : top + short, left : left + short]
-        resized = cv2.resize(picture, (self.size, self.size), interpolation=cv2.INTER_AREA)
-        return np.ascontiguousarray(resized[..., ::-1])
+        """The views of a decoded picture, uint8 BGR (height, width, 3)."""
+        squares = [self._square(picture, view) for view in self.views]
+        return np.ascontiguousarray(np.concatenate(squares)[..., ::-1])
+
+    def _square(self, picture: Picture, view: View) -> Picture:
+        top, left, height, width = box(view, picture.shape[0], picture.shape[1], min(picture.shape[:2]))
+        cut = picture[top : top + height, left : left + width]
+        square = cv2.resize(cut, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        return np.asarray(square[:, ::-1] if view == "mirror" else square, np.uint8)
+
+
+def box(view: View, height: Any, width: Any, short: Any) -> tuple[Any, Any, Any, Any]:
+    """Top, left, height and width of what a view shows of a photo, whose shorter side is ``short``.
+
+    All are numbers of pixels, Python's or TensorFlow's: the exported graph cuts where training did.
+    """
+    match view:
+        case "squashed":
+            return 0, 0, height, width
+        case "top_left":
+            side = corner(short)
+            return 0, 0, side, side
+        case "bottom_right":
+            side = corner(short)
+            return height - side, width - side, side, side
+        case "middle" | "mirror":
+            return (height - short) // 2, (width - short) // 2, short, short
+
+
+def long_side(preprocessing: Preprocessing, longer: Any, shorter: Any) -> Any:
+    """Pixels that the longer side of a photo needs, so that no view is enlarged where the photo has more; numbers as in ``box``."""
+    views, size = set(preprocessing.views), preprocessing.size
+    if views == {"squashed"}:
+        return size
+    smallest = corner(shorter) if views.intersection(("top_left", "bottom_right")) else shorter
+    return -(-size * longer // smallest)
+
+
+def corner(short: Any) -> Any:
+    """The side of a corner view of a photo whose shorter side is ``short``: at least 1."""
+    share, of = CORNER
+    return -(-share * short // of)

@@ -15,7 +15,11 @@ from landmarks.common.errors import InputError
 from landmarks.common.knobs import Knob
 from landmarks.common.result_cache import ResultCache, code_hash, fingerprint
 from landmarks.images import decoding
-from landmarks.privacy import face_detectors, redaction
+from landmarks.privacy import boxes, cascade, face_detectors, onnx_input, redaction, verdicts
+from landmarks.privacy.verdicts import NO_VERDICTS, PhotoVerdicts, Verdicts
+
+STILL_FOUND = "a face is still found"  # how the reasons start that a person can overrule
+KEPT_OUT = "a person decided that it stays out"
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,16 @@ class GateSettings:
     Raises ``InputError`` if the second examination would be less strict than the first.
     """
 
-    detector: Annotated[face_detectors.Name, Knob("Face detector; strict: centerface and yunet, all sizes and turns")]
-    models: Annotated[str, Knob("Folder of the model files of yunet and ssd; without it they are downloaded once")]
-    sizes: Annotated[tuple[int, ...], Knob("Long sides, pixels, at which a photo is examined", min=32)]
+    detector: Annotated[
+        cascade.Detector, Knob("Who looks; strict: two networks, all sizes and turns; ssd: the thesis'")
+    ]
+    models: Annotated[
+        str, Knob("Folder of the model files of ssd and of another yunet; without it ssd is downloaded once")
+    ]
+    sizes: Annotated[tuple[int, ...], Knob("Long sides, pixels, at which a photo is examined; 0: its own", min=0)]
     turned: Annotated[int, Knob("The same for the photo turned by 90, 180 and 270 degrees; 0: it is not", min=0)]
     confidence: Annotated[float, Knob("Lowest score taken for a face", min=0.01, max=0.99)]
-    recheck: Annotated[float, Knob("The same where there is a face, and in the second look", min=0.01, max=0.99)]
+    recheck: Annotated[float, Knob("The same where there is a face, and in what was obscured", min=0.01, max=0.99)]
     passes: Annotated[int, Knob("Times a photo is obscured before it goes to quarantine", min=1, max=9)]
     method: Annotated[redaction.Method, Knob("What is done to a face; blur is weak")]
     shape: Annotated[redaction.Shape, Knob("The whole box, or the ellipse in it")]
@@ -44,20 +52,34 @@ class GateSettings:
             problem = f"anonymize.recheck is {self.recheck}, above anonymize.confidence {self.confidence}"
             raise InputError(f"{problem}: the second look must not overlook what the first would see; lower it")
 
-    def face_detector(self) -> face_detectors.Look:
-        """Return the function that finds faces under these settings."""
-        which: dict[str, Any] = {
-            "name": self.detector,
-            "models": self.models,
-            "sizes": self.sizes,
-            "turned": self.turned,
-        }
-        return partial(face_detectors.detect, **which)
+    def search(self) -> cascade.Search:
+        """Return how faces are searched for under these settings."""
+        return cascade.Search(detector=self.detector, models=self.models, sizes=self.sizes, turned=self.turned)
+
+    def look(self, picture: redaction.Picture) -> list[redaction.Face]:
+        """Return all detections that score ``recheck``, largest first."""
+        return self.search().found(picture, self.confidence, self.recheck)
+
+    def look_again(self, picture: redaction.Picture, obscured: list[redaction.Face]) -> list[redaction.Face]:
+        """Return the detections that score ``recheck`` after some were ``obscured``, largest first."""
+        return self.search().faces_near(picture, obscured, self.recheck)
 
     def faces_to_obscure(self, picture: redaction.Picture) -> list[redaction.Face]:
         """Return all faces that score ``recheck`` if one of them scores ``confidence``, otherwise none."""
-        faces = self.face_detector()(picture, self.recheck)
-        return faces if max((face.score for face in faces), default=0.0) >= self.confidence else []
+        return self.first_look(picture, verdicts.NONE)[0]
+
+    def first_look(
+        self, picture: redaction.Picture, decided: PhotoVerdicts
+    ) -> tuple[list[redaction.Face], list[redaction.Face]]:
+        """Return the faces to obscure, and the detections that are left readable: weak ones, and where there is no face.
+
+        Whether the photo has a face is asked of all detections: a verdict on one of them leaves no other readable.
+        """
+        found = self.look(picture)
+        kept, cleared = decided.divide(found)
+        if decided.faces or max((face.score for face in found), default=0.0) >= self.confidence:
+            return decided.drawn() + kept, cleared
+        return [], kept + cleared
 
 
 @dataclass(frozen=True)
@@ -68,6 +90,8 @@ class PassedPhoto:
     sha256: str  # of the file that was written
     looks: int  # how often it was examined
     faces: list[dict[str, Any]]  # x, y, w, h, score, and the pass in which it was found
+    readable: list[dict[str, Any]]  # x, y, w, h, score of what was found and not obscured
+    verdicts: dict[str, Any]  # what a person decided about the photo, as ``PhotoVerdicts.record``
 
 
 class QuarantineError(InputError):
@@ -78,17 +102,18 @@ def identity(settings: GateSettings) -> dict[str, Any]:
     """Return what decides on the result of a photo: settings, model files, and the code that finds and obscures faces."""
     values = {**dataclasses.asdict(settings), "sizes": list(settings.sizes)}  # a list, as JSON gives it back
     del values["models"]  # the folder of the model files changes no result
-    code = code_hash(face_detectors.__file__, redaction.__file__, __file__, decoding.__file__)
-    return {**values, "model_sha256": face_detectors.digests(settings.detector, settings.models), "code": code[:16]}
+    modules = (boxes, cascade, face_detectors, onnx_input, redaction, verdicts, decoding)
+    code = code_hash(__file__, *(str(module.__file__) for module in modules))
+    return {**values, "model_sha256": settings.search().digests(), "code": code[:16]}
 
 
-def examine(original: Path, target: Path, settings: GateSettings) -> PassedPhoto:
+def examine(original: Path, target: Path, settings: GateSettings, decided: Verdicts = NO_VERDICTS) -> PassedPhoto:
     """Write ``original`` to ``target`` with its faces obscured, as a JPEG without metadata.
 
     A photo in which nothing scores ``confidence`` passes unchanged. In any other, all that scores the lower ``recheck`` is
-    obscured and the photo examined again; what is found then is covered in one grey, wider each time, at most ``passes``
-    times. Raises ``QuarantineError`` if a face is still found or the photo cannot be read, ``OSError`` if the target cannot
-    be written.
+    obscured, and what was obscured is examined again with its surroundings, since nothing else has changed; what is found then
+    is covered in one grey, wider each time, at most ``passes`` times. What a person decided (``decided``) comes first. Raises
+    ``QuarantineError`` if a face is still found or the photo cannot be read, ``OSError`` if the target cannot be written.
     """
     try:
         content = original.read_bytes()
@@ -96,30 +121,37 @@ def examine(original: Path, target: Path, settings: GateSettings) -> PassedPhoto
     except (OSError, InputError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise QuarantineError(f"cannot be read: {reason}") from None
-    detect, record, looks = settings.face_detector(), [], 1
-    faces = settings.faces_to_obscure(picture)
+    source = hashlib.sha256(content).hexdigest()
+    person = decided.get(source, verdicts.NONE)
+    if person.whole == "stay_out":
+        raise QuarantineError(KEPT_OUT)
+    (faces, readable), record, looks = settings.first_look(picture, person), [], 1
     while faces and looks <= settings.passes:
         record += [{**dataclasses.asdict(face), "pass": looks} for face in faces]
         method = settings.method if looks == 1 else "solid"
         picture = redaction.obscure(picture, faces, method, settings.margin * looks, settings.cells, settings.shape)
-        faces, looks = detect(picture, settings.recheck), looks + 1
-    if faces:
+        (faces, cleared), looks = person.divide(settings.look_again(picture, faces)), looks + 1
+        readable = verdicts.joined(readable, cleared)
+    if faces and person.whole != "pass":
         score = max(face.score for face in faces)
-        raise QuarantineError(f"a face is still found after {settings.passes} passes (score {score})")
+        raise QuarantineError(f"{STILL_FOUND} after {settings.passes} passes (score {score})")
     decoding.write(target, picture, settings.quality)
-    source = hashlib.sha256(content).hexdigest()
-    return PassedPhoto(source=source, sha256=files.sha256(target), looks=looks, faces=record)
+    return PassedPhoto(
+        source=source, sha256=files.sha256(target), looks=looks, faces=record,
+        readable=[dataclasses.asdict(face) for face in readable], verdicts=person.record(),
+    )  # fmt: skip
 
 
 def examine_all(
     originals: dict[str, Path], folder: Path, cache: ResultCache, earlier: dict[str, Any], settings: GateSettings,
-    identity: dict[str, Any],
+    identity: dict[str, Any], decided: Verdicts = NO_VERDICTS,
 ) -> Generator[tuple[str, PassedPhoto | QuarantineError, bool]]:  # fmt: skip
     """Examine photos into ``folder/<id>.jpg``, each once under the same settings, models and code (``identity``).
 
     ``originals`` are paths by id, ``earlier`` the records of a finished run under this identity, by id; ``cache`` holds those
     of runs that did not finish, so that the next one resumes. Yields each id, in order; its record, or why it did not pass;
-    whether it was examined now. It is not while its original and the file that was written are both there, to the byte.
+    whether it was examined now. It is not while its original and the file that was written are both there, to the byte, and
+    what a person decided about it (``decided``) is the same.
     """
     made_by = fingerprint(identity)
     by_source = {record["source"]: record for record in earlier.values()}
@@ -130,12 +162,13 @@ def examine_all(
             source = files.sha256(original)
             content = cache.get(_key(made_by, source))
             record = json.loads(content) if content else by_source.get(source)
-            if record and record["sha256"] == files.sha256(written):
+            person = decided.get(source, verdicts.NONE).record()
+            if record and record["verdicts"] == person and record["sha256"] == files.sha256(written):
                 known[photo] = PassedPhoto(**record)
                 continue
         written.unlink(missing_ok=True)  # of another original, or under other settings
     fresh = [photo for photo in originals if photo not in known]
-    results = _examine_each(fresh, originals, folder, settings)
+    results = _examine_each(fresh, originals, folder, settings, decided)
     with closing(results):
         for photo in originals:
             if photo in known:
@@ -152,10 +185,10 @@ def _key(made_by: str, source: str) -> str:
 
 
 def _examine_each(
-    photos: list[str], originals: dict[str, Path], folder: Path, settings: GateSettings
+    photos: list[str], originals: dict[str, Path], folder: Path, settings: GateSettings, decided: Verdicts
 ) -> Generator[PassedPhoto | QuarantineError]:
     """Yield the result of each photo, in order. Raises any error that is not the photo's."""
-    task = partial(_examine_one, originals=originals, folder=folder, settings=settings)
+    task = partial(_examine_one, originals=originals, folder=folder, settings=settings, decided=decided)
     with closing(parallel.each(task, photos, "anonymize")) as results:
         for result in results:
             if not isinstance(result, parallel.Failure):
@@ -168,5 +201,7 @@ def _examine_each(
                 raise result.error
 
 
-def _examine_one(photo: str, originals: dict[str, Path], folder: Path, settings: GateSettings) -> PassedPhoto:
-    return examine(originals[photo], folder / f"{photo}.jpg", settings)
+def _examine_one(
+    photo: str, originals: dict[str, Path], folder: Path, settings: GateSettings, decided: Verdicts
+) -> PassedPhoto:
+    return examine(originals[photo], folder / f"{photo}.jpg", settings, decided)

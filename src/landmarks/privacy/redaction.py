@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Picture = NDArray[np.uint8]
 Method = Literal["pixelate", "blur", "solid"]
 Shape = Literal["box", "ellipse"]
+Box = tuple[int, int, int, int]  # x, y, w, h
 
 SAME = 0.7  # a box that lies in a larger one by this part is the same face
 GREY = 128
@@ -35,7 +36,7 @@ def merge(found: list[Face]) -> list[Face]:
     """
     kept: list[Face] = []
     for face in sorted(found, key=lambda face: (-face.w * face.h, -face.score, face.x, face.y)):
-        place = next((place for place, larger in enumerate(kept) if _inside(face, larger)), None)
+        place = next((place for place, larger in enumerate(kept) if lies_in(box_of(face), box_of(larger))), None)
         if place is None:
             kept.append(face)
         else:
@@ -43,22 +44,21 @@ def merge(found: list[Face]) -> list[Face]:
     return kept
 
 
-def _inside(face: Face, larger: Face) -> bool:
-    width = min(face.x + face.w, larger.x + larger.w) - max(face.x, larger.x)
-    height = min(face.y + face.h, larger.y + larger.h) - max(face.y, larger.y)
-    return max(width, 0) * max(height, 0) >= SAME * face.w * face.h
+def box_of(face: Face) -> Box:
+    """The box of a detection."""
+    return face.x, face.y, face.w, face.h
 
 
-def turn_back(face: Face, turns: int, width: int, height: int) -> Face:
-    """Where a face lies in a photo of ``width`` x ``height`` when it was found after ``turns`` quarter turns against the clock."""
-    x, y, w, h = face.x, face.y, face.w, face.h
-    if turns == 1:
-        x, y, w, h = width - y - h, x, h, w
-    elif turns == 2:
-        x, y = width - x - w, height - y - h
-    elif turns == 3:
-        x, y, w, h = y, height - x - w, h, w
-    return Face(x, y, w, h, face.score)
+def shared(one: Box, other: Box) -> int:
+    """The area that two boxes share, pixels."""
+    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    return max(width, 0) * max(height, 0)
+
+
+def lies_in(box: Box, larger: Box) -> bool:
+    """Whether so much of a box lies in a larger one that both are of the same face."""
+    return shared(box, larger) >= SAME * box[2] * box[3]
 
 
 def obscure(

@@ -1,5 +1,7 @@
 """Matplotlib figures: drawn without a display, saved as PNG files of the same bytes every time."""
 
+from collections.abc import Iterable
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,32 @@ matplotlib.rcParams["text.parse_math"] = False  # two $ in a title or the name o
 Picture = NDArray[np.uint8]  # (height, width, 3), BGR
 
 PARTS = {"train": "#b7c4d1", "validation": "#6d8fb3", "test": "#1f4e79"}  # distinguishable in greyscale, too
+RIGHT, WRONG = "#0072b2", "#d55e00"  # blue and vermilion: nobody with colour blindness takes one for the other
+DOTS = 110  # an inch; pictures are at most 6.3 inches wide, so that a diff has two of them side by side on a laptop
+WIDE = 6.3
 
 
-def save(path: Path, figure: Figure, dpi: int = 110) -> None:
+def save(path: Path, figure: Figure, dpi: int = DOTS) -> None:
     """Write ``figure`` as a PNG file, atomically, the same bytes every time."""
     with whole(path) as partial:
         figure.savefig(partial, format="png", dpi=dpi, metadata={"Software": f"matplotlib {matplotlib.__version__}"})
+
+
+def shortened(names: Iterable[str], most: int) -> dict[str, str]:
+    """A label of at most ``most`` letters, at least 5, for each name: cut with "…", two names never alike.
+
+    Where the beginnings of two are the same, the later ones keep as much of their end as tells them apart, or get a number.
+    """
+    wanted = dict.fromkeys(names)
+    labels = {name: name for name in wanted if len(name) <= most}
+    taken = set(labels)
+    for name in wanted:
+        if name not in labels:
+            ends = chain([""], (name[-size:] for size in range(1, most - 1)), map(str, count(2)))
+            tried = (f"{name[: max(most - 1 - len(end), 0)]}…{end}" for end in ends)
+            labels[name] = next(label for label in tried if label not in taken)
+            taken.add(labels[name])
+    return {name: labels[name] for name in wanted}
 
 
 def show(axes: Any, picture: Picture, title: str) -> None:

@@ -50,11 +50,9 @@ def numbers(path: Path, columns: Sequence[str], texts: Sequence[str] = ()) -> pd
 
 
 def dotted(values: Any, name: str) -> Any:
-    """``values["a"]["b"]`` for ``a.b``; None where there is none."""
+    """The value of ``a.b``, by keys of mappings and fields of dataclasses; None where there is none."""
     for part in name.split("."):
-        if not isinstance(values, dict) or part not in values:
-            return None
-        values = values[part]
+        values = values.get(part) if isinstance(values, dict) else getattr(values, part, None)
     return values
 
 

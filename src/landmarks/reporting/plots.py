@@ -1,53 +1,64 @@
 """Charts of the results: accuracies, calibration, rejection, the grid, and the study over seeds."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from landmarks.evaluation import seed_study
-from landmarks.reporting.figures import PARTS, canvas, save
+from landmarks.evaluation.results import ModelScores
+from landmarks.reporting.figures import PARTS, RIGHT, WIDE, WRONG, canvas, save, shortened
 
-UNKNOWN = "#c96b2c"
+ANSWERS = {"right": ("known, right", RIGHT), "wrong": ("known, wrong", WRONG), "unknown": ("unknown", "#767676")}
+NAME = 16  # letters of a model's name
 
 
-def accuracies(path: Path, models: dict[str, Any], title: str) -> None:
-    """Top-1 accuracy of every model on every part, with 95 % intervals; ``models`` as the evaluate stage writes them."""
-    figure, axes = canvas(1.5 + 1.25 * len(models), 4)
+def accuracies(path: Path, models: Mapping[str, ModelScores], photos: Mapping[str, int], title: str) -> None:
+    """Top-1 accuracy of every model on every part, with 95 % intervals; ``photos`` has how many there are in each part."""
+    figure, axes = canvas(WIDE, 1.1 + 0.55 * len(models))
     for offset, (part, colour) in enumerate(PARTS.items()):
-        scores = [model[part] for model in models.values()]
-        tops = [score["top1"] for score in scores]
-        reach = [[s["top1"] - s["top1_low"] for s in scores], [s["top1_high"] - s["top1"] for s in scores]]
-        places = np.arange(len(models)) + (offset - 1) * 0.27
-        axes.bar(places, tops, 0.25, label=part, color=colour, yerr=np.maximum(reach, 0), ecolor="#444444", capsize=2)
-        for place, score in zip(places, scores, strict=True) if part == "test" else ():
-            where, label = (place, score["top1_high"]), f"{score['top1']:.2f}"
-            axes.annotate(label, where, (0, 2), textcoords="offset points", ha="center", fontsize=8)
-    classes = len(next(iter(models.values()))["per_class"])
-    axes.axhline(1 / classes, color="#888888", linewidth=0.8, linestyle="--", label="chance")
-    axes.set(ylim=(0, 1.2), ylabel="top-1 accuracy", title=f"{classes} landmarks{': ' * bool(title)}{title}")
-    axes.set_xticks(range(len(models)), list(models))
-    axes.legend(ncols=4, fontsize=8, loc="upper center")
+        scores = [getattr(model, part) for model in models.values()]
+        places, ends = np.arange(len(models)) + (offset - 1) * 0.27, [[s.top1_low, s.top1_high] for s in scores]
+        axes.barh(places, [s.top1 for s in scores], 0.25, color=colour, label=f"{part}, n = {photos[part]}")
+        for wide, line in ((3.5, "white"), (1.3, "black")):  # black would be lost on dark bars
+            axes.hlines(places, *np.transpose(ends), color=line, linewidth=wide, zorder=3)
+    beside = {"x": 1.02, "va": "center", "fontsize": 8}
+    axes.text(y=-0.75, s=f"test [95 %, n = {photos['test']}]", weight="bold", **beside)
+    for place, score in enumerate(model.test for model in models.values()):
+        axes.text(y=place, s=f"{score.top1:.3f} [{score.top1_low:.3f}, {score.top1_high:.3f}]", **beside)
+    classes = len(next(iter(models.values())).per_class)
+    axes.axvline(1 / classes, color="#555555", linewidth=0.8, linestyle="--", label="chance")
+    axes.set(xlim=(0, 1), ylim=(len(models) - 0.5, -0.5), xlabel="top-1 accuracy, black: 95 % interval")
+    axes.set_yticks(range(len(models)), list(shortened(models, NAME).values()))
+    figure.suptitle(f"{classes} landmarks{': ' * bool(title)}{title}", fontsize=11)
+    figure.legend(ncols=4, fontsize=8, loc="outside lower center", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     save(path, figure)
 
 
 def reliability(path: Path, bins: dict[str, NDArray[np.float64]], errors: dict[str, float]) -> None:
     """Accuracy against confidence on the test photos, by model: ``calibration.reliability`` and its ``expected_error``."""
-    columns = min(4, len(bins))
+    columns = min(3, len(bins))
     rows = -(-len(bins) // columns)
-    figure, cells = canvas(2.6 * columns, 2.7 * rows, rows, columns, squeeze=False, sharex=True, sharey=True)
+    figure, cells = canvas(WIDE, 0.5 + 2.1 * rows, rows, columns, squeeze=False)
     for axes in cells.ravel()[len(bins) :]:
         axes.axis("off")
+    labels = shortened(bins, NAME)
     for axes, (name, values) in zip(cells.flat, bins.items(), strict=False):
         counts, confidence, accuracy = values.T
         axes.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, linestyle="--")
-        axes.scatter(confidence, accuracy, s=10 + 400 * counts / counts.sum(), color=PARTS["test"], alpha=0.8)
-        axes.set(xlim=(0, 1), ylim=(-0.05, 1.05), title=f"{name}: error {errors[name]:.3f}")
-        axes.title.set_size(10)
-    figure.supxlabel("confidence", fontsize=9)
+        sizes = 10 + 250 * counts / counts.sum()
+        axes.scatter(confidence, accuracy, s=sizes, color=PARTS["test"], alpha=0.8, clip_on=False, zorder=3)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), aspect="equal")
+        axes.tick_params(labelsize=8)
+        axes.set_title(f"{labels[name]}: ECE {errors[name]:.3f}", fontsize=9, pad=9)
+    photos = int(next(iter(bins.values()))[:, 0].sum())
+    figure.suptitle(f"{photos} test photos in ten bins of confidence; area of a dot: photos in its bin", fontsize=10)
+    figure.supxlabel("confidence (ECE: expected calibration error)", fontsize=9)
     figure.supylabel("accuracy", fontsize=9)
     save(path, figure)
 
@@ -55,35 +66,48 @@ def reliability(path: Path, bins: dict[str, NDArray[np.float64]], errors: dict[s
 def rejection(path: Path, confidences: pd.DataFrame, threshold: float, curve: pd.DataFrame) -> None:
     """Confidence on photos of known and unknown landmarks, and ``curve``: ``risk`` by ``coverage``.
 
-    ``confidences`` has a row a photo: ``answer`` (right, wrong, or unknown for a photo of another landmark) and ``confidence``.
+    ``confidences`` has a row a photo: ``answer`` (right, wrong, or unknown for a photo of another landmark) and
+    ``confidence``. Each kind of answer has a histogram of its own, so that a few wrong ones are seen beside many right ones.
     """
-    figure, (left, right) = canvas(8, 3.2, columns=2)
-    groups = {"known, right": "right", "known, wrong": "wrong", "unknown": "unknown"}
-    values = [confidences["confidence"][confidences["answer"] == answer].to_numpy() for answer in groups.values()]
-    colours = (PARTS["test"], PARTS["train"], UNKNOWN)
-    left.hist(values, bins=20, range=(0, 1), stacked=True, color=colours, label=list(groups))
-    left.axvline(threshold, color="black", linewidth=1, linestyle="--", label=f"threshold {threshold:.2f}")
-    left.set(xlabel="confidence", ylabel="photos")
-    left.legend(fontsize=8)
-    right.plot(curve["coverage"], curve["risk"], color=PARTS["test"])
-    right.set(xlabel="coverage: share of test photos answered", ylabel="risk: share of answers wrong")
-    right.set(xlim=(0, 1), ylim=(0, None))
+    figure = Figure(figsize=(WIDE, 3.8), layout="constrained")
+    drawn = figure.subplot_mosaic([[answer, "curve"] for answer in ANSWERS])
+    for answer, (label, colour) in ANSWERS.items():
+        axes, values = drawn[answer], confidences["confidence"][confidences["answer"] == answer].to_numpy()
+        axes.hist(values, bins=20, range=(0, 1), color=colour)
+        axes.axvline(threshold, color="black", linewidth=1, linestyle="--")
+        accepted = f"{label}: {(values >= threshold).sum()} of {len(values)} accepted"
+        axes.set_title(accepted, fontsize=9, loc="left")
+        axes.set(xlim=(0, 1), ylim=(0, max(axes.get_ylim()[1], 1)), ylabel="photos")
+        axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+        axes.tick_params(labelsize=8)
+    axes.set_xlabel(f"confidence; dashed: the threshold, {threshold:.2f}")
+    risk = drawn["curve"]
+    risk.plot(curve["coverage"], curve["risk"], color=PARTS["test"])
+    risk.set_title("photos of known landmarks", fontsize=9, loc="left")
+    risk.set(xlabel="coverage: share answered", ylabel="risk: share of answers wrong")
+    risk.tick_params(labelsize=8)
+    risk.set(xlim=(0, 1), ylim=(0, max(curve["risk"].max() * 1.1, 0.01)))
+    figure.suptitle("Open-set rejection: no answer below a threshold of confidence", fontsize=11)
     save(path, figure)
 
 
-def grid(path: Path, scores: pd.DataFrame) -> None:
-    """Cross-validated accuracy of each combination as a map; ``scores``: features, encoding, kind and validation."""
+def grid(path: Path, scores: pd.DataFrame, photos: int, folds: int) -> None:
+    """Cross-validated accuracy of each combination as a map, of so many training ``photos`` in so many ``folds``.
+
+    ``scores`` has features, encoding, kind and validation.
+    """
     kinds = list(dict.fromkeys(scores["kind"]))
     rows = list(dict.fromkeys(zip(scores["features"], scores["encoding"], strict=True)))
     values = scores["validation"].to_numpy().reshape(len(rows), len(kinds))
-    figure, axes = canvas(2.5 + len(kinds), 1.2 + 0.3 * len(rows))
+    figure, axes = canvas(WIDE, 1.2 + 0.3 * len(rows))
     axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         colour, weight = "w" if value > 0.6 else "k", "bold" if value == values.max() else "normal"
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, weight=weight)
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, weight=weight, fontsize=9)
     axes.set_xticks(range(len(kinds)), kinds)
-    axes.set_yticks(range(len(rows)), [" ".join(row) for row in rows])
-    axes.set_title("Accuracy, cross-validated on the training photos", fontsize=10)
+    names = [" ".join(row) for row in rows]
+    axes.set_yticks(range(len(rows)), list(shortened(names, 2 * NAME).values()))
+    axes.set_title(f"Accuracy, cross-validated: n = {photos} training photos, {folds} folds", fontsize=10)
     save(path, figure)
 
 

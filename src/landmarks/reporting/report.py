@@ -9,45 +9,57 @@ from typing import Any
 from landmarks.common.errors import InputError
 from landmarks.common.files import read_json, read_yaml
 from landmarks.dataset import tables
+from landmarks.evaluation import results
+from landmarks.evaluation.results import ModelScores
 from landmarks.reporting import html_page, sections, svg_charts
 from landmarks.reporting.inputs import Inputs, dotted, flat, numbers, require
 
 SWEPT = {"train": "train", "validation": "validation", "all_train": "train (all of it)", "test": "test"}
-SCORES = ("top1", "top1_low", "top1_high", "macro_f1")
 
 
 def gather(
-    data: Path, plots: Path, models: Path, results: Path, params: Path, profile: Path, lock: Path, title: str
+    data: Path, plots: Path, models: Path, evaluation: Path, params: Path, profile: Path, lock: Path, title: str
 ) -> dict[str, Any]:
     """All that the page shows, by section: plain values, pictures and charts; the arguments are those of src/report.py.
 
-    The models and detectors are those of ``results``. Raises ``InputError`` that names a file which is missing or malformed.
+    The models and detectors are those of ``evaluation``. Raises ``InputError`` that names a file which is missing or malformed.
     """
     inputs = Inputs()
-    scored = _complete(results, read_json(inputs(results), "evaluate"))
+    found = results.read(inputs(evaluation))
+    needed = (
+        "download.failed",
+        "split.landmarks",
+        "keypoints",
+    )  # of what is read here; the page misses others by itself
+    require(evaluation, found.data, needed, "dvc repro --force evaluate")
     facts: dict[str, Any] = {
-        **scored,
+        "models": found.models,
+        "data": found.data,
         **_settings(params, inputs(profile)),
         "title": title,
-        "failed": sum(scored["data"]["download"]["failed"].values()),
+        "failed": sum(found.data["download"]["failed"].values()),
         "packages": pins(inputs(lock)),
         "thesis": read_yaml(html_page.TEMPLATES / "thesis.yaml"),
-        "best": best(scored["models"], scored["models"]),
+        "best": best(found.models, found.models),
         "picture": lambda name: html_page.plot(inputs(plots / f"{name}.png")),
         "inputs": inputs.listed,
     }
     facts |= _of_data(data, facts, inputs)
-    facts |= _of_models(models, plots, scored["models"], inputs)
+    facts |= _of_models(models, plots, found.models, inputs)
     facts |= _of_plots(plots, facts, inputs)
     facts["comparison"] = comparison(facts["thesis"], facts, facts["differing"])
     facts["charts"] = charts(facts)
     return facts
 
 
-def best(models: dict[str, Any], among: Iterable[str]) -> str | None:
-    """The model with the highest validation accuracy, the first among equals: test photos are not used to choose."""
+def best(models: dict[str, ModelScores], among: Iterable[str]) -> str | None:
+    """The model with the highest validation accuracy, of equals the one of the lowest log-loss there: no test photo chooses."""
     known = [name for name in models if name in set(among)]
-    return max(known, key=lambda name: models[name]["validation"]["top1"], default=None)
+
+    def rank(name: str) -> tuple[float, float]:
+        return models[name].validation.top1, -models[name].probabilities["validation"].log_loss
+
+    return max(known, key=rank, default=None)
 
 
 def comparison(
@@ -68,7 +80,7 @@ def comparison(
             "ours": ours,
             "other": ours is not None and bool(blocks.intersection(value["blocks"])),
             "top": top,
-            "top_score": facts["models"][top]["test"][value["score"]] if top else None,
+            "top_score": getattr(facts["models"][top].test, value["score"]) if top else None,
         })  # fmt: skip
     return rows
 
@@ -91,30 +103,19 @@ def charts(facts: dict[str, Any]) -> dict[str, html_page.Picture]:
     """The charts by the id of their figure: sweep, scores, and loss and accuracy of each network."""
     components = [row["components"] for row in facts["sweep"]]
     swept = {label: [row[name] for row in facts["sweep"]] for name, label in SWEPT.items()}
-    interval = operator.itemgetter("top1_low", "top1", "top1_high")
-    scores = {name: interval(model["test"]) for name, model in facts["models"].items()}
+    interval = operator.attrgetter("top1_low", "top1", "top1_high")
+    scores = {name: interval(model.test) for name, model in facts["models"].items()}
     drawn = {
         "sweep": svg_charts.lines(components, swept, "principal components", "accuracy"),
         "scores-chart": svg_charts.intervals(scores, 1 / facts["data"]["split"]["landmarks"], "accuracy", "chance"),
     }
     for name, network in facts["networks"].items():
-        epochs = [row["epoch"] for row in network["history"]]
+        steps, unit = [row["step"] for row in network["history"]], "epoch" if network["epochs"] else "strength"
         for measure in ("loss", "accuracy"):
             columns = {"training": measure, "validation": f"validation_{measure}"}
             series = {label: [row[column] for row in network["history"]] for label, column in columns.items()}
-            drawn[f"{measure}-{name}"] = svg_charts.lines(epochs, series, "epoch", measure)
+            drawn[f"{measure}-{name}"] = svg_charts.lines(steps, series, unit, measure)
     return {name: html_page.chart(svg) for name, svg in drawn.items()}
-
-
-def _complete(path: Path, scored: Any) -> dict[str, Any]:
-    """The results, once they have what is read here; what the page shows beyond that, ``html_page.write`` misses by itself."""
-    command = "dvc repro --force evaluate"
-    require(path, scored, ["models", "data.download.failed", "data.split.landmarks", "data.keypoints"], command)
-    if not scored["models"]:
-        raise InputError(f"{path}: no models in it; name some in evaluate.model")
-    for model in scored["models"].values():
-        require(path, model, [f"{part}.{score}" for part in ("validation", "test") for score in SCORES], command)
-    return {"models": scored["models"], "data": scored["data"]}
 
 
 def _settings(params: Path, profile: Path) -> dict[str, Any]:
@@ -151,7 +152,7 @@ def _of_data(data: Path, facts: dict[str, Any], inputs: Inputs) -> dict[str, Any
     }
 
 
-def _of_models(models: Path, plots: Path, scored: dict[str, Any], inputs: Inputs) -> dict[str, Any]:
+def _of_models(models: Path, plots: Path, scored: dict[str, ModelScores], inputs: Inputs) -> dict[str, Any]:
     """The models among the results: those on keypoints and networks are on disk, others are made of their predictions."""
     keypoint_models = [name for name in scored if (models / f"{name}.skops").exists()]
     histories = {name: plots / "history" / f"{name}.csv" for name in scored}

@@ -15,6 +15,7 @@ from pyarrow.parquet import read_table
 from landmarks.classical import encodings, features_file
 from landmarks.common.errors import InputError
 from landmarks.dataset import catalogues, schema, tables
+from landmarks.evaluation.results import ModelScores
 from landmarks.images import decoding
 from landmarks.reporting import html_page, svg_charts
 from landmarks.reporting.inputs import Inputs, numbers, recipe
@@ -121,21 +122,24 @@ def confusion(path: Path) -> dict[str, Any]:
     return {"labels": labels, "rows": rows}
 
 
-def network(folder: Path, history: Path, name: str, inputs: Inputs, scored: dict[str, Any]) -> dict[str, Any]:
-    """Recipe, layers and training of a network (the thesis' figures 13, 14, 28 and 29), and its recall by class."""
-    described = inputs(folder / f"{name}.json")
+def network(folder: Path, history: Path, name: str, inputs: Inputs, scored: ModelScores) -> dict[str, Any]:
+    """Recipe, layers and training of a network (the thesis' figures 13, 14, 28 and 29), and its recall by class.
+
+    Its history is by epoch, of a solved head by strength; ``epochs`` are the first and the last one.
+    """
+    described_recipe = recipe(inputs(folder / f"{name}.json"))
     layers = _layers(inputs(folder / f"{name}.weights.h5"))
-    columns = ["epoch", "loss", "accuracy", "validation_loss", "validation_accuracy"]
-    epochs = numbers(inputs(history), columns, ["phase"])
-    recalls = [row["recall"] for row in scored.get("per_class", {}).values()]
-    rows = [{**row, "epoch": int(row["epoch"])} for row in epochs.to_dict("records")]
+    columns = ["step", "loss", "accuracy", "validation_loss", "validation_accuracy"]
+    steps = numbers(inputs(history), columns, ["phase"])
+    recalls = [row.recall for row in scored.per_class.values()]
+    rows = [{**row, "step": int(row["step"])} for row in steps.to_dict("records")]
+    by_epoch = {} if described_recipe["recipe"] == "frozen" else {"first": rows[0], "last": rows[-1]}
     return {
-        "recipe": recipe(described),
+        "recipe": described_recipe,
         "layers": layers,
         "total": sum(count for _, _, count in layers),
         "history": rows,
-        "first": rows[0],
-        "last": rows[-1],
+        "epochs": by_epoch,
         "recall": {"lowest": min(recalls, default=None), "highest": max(recalls, default=None)},
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from landmarks.reporting.figures import canvas
+from landmarks.reporting.figures import canvas, shortened
 
 STYLES = (("#1f4e79", "-"), ("#b3541e", "--"), ("#7a8da0", ":"), ("#3c7d3c", "-."))  # told apart in grey, too
 WIDE, HIGH = 4.2, 2.9  # inches: on a phone's 340 pixels the 9 point letters stay readable
@@ -49,7 +49,8 @@ def intervals(scores: Mapping[str, tuple[float, float, float]], chance: float, a
         axes.annotate(f"{value:.2f}", at, (0, 4), textcoords="offset points", **style)
     axes.axvline(chance, color="#555555", linewidth=0.8, linestyle="--")
     axes.annotate(chance_label, (chance, -1), (3, 0), textcoords="offset points", va="top", fontsize=8, color="#444444")
-    axes.set_yticks(range(len(scores)), [label[:16].replace("$", r"\$") for label in scores], fontsize=8)
+    labels = [label.replace("$", r"\$") for label in shortened(scores, 16).values()]
+    axes.set_yticks(range(len(scores)), labels, fontsize=8)
     axes.set(xlim=(0, 1.04), ylim=(len(scores) - 0.5, -1))
     axes.set_xlabel(across, fontsize=9)
     return _svg(figure)

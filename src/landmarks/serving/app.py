@@ -2,31 +2,36 @@
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import APIRouter, FastAPI, Query, Request, Security
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from landmarks.serving import messages, service
+from landmarks.serving.bodies import error_response
 from landmarks.serving.limits import RequestLimits
-from landmarks.serving.messages import Error, Explanation, Predictions
+from landmarks.serving.messages import Error, Explanation, Outputs, Predictions
 from landmarks.serving.metrics import ServerMetrics
-from landmarks.serving.middleware import LimitMiddleware, error_response
-from landmarks.serving.photo_index import PhotoIndex
-from landmarks.serving.predictor import ModelRecord, Predictor
-from landmarks.serving.service import PredictionService
+from landmarks.serving.middleware import LimitMiddleware
+from landmarks.serving.predictor import Predictor
+from landmarks.serving.service import BuildIndex, PredictionService
 
 Tags = list[str | Enum]
 Top = Annotated[int, Query(ge=1, le=100, description="How many of the most probable landmarks are listed per photo")]
 
-MODEL = "/v1/models/landmarks"
+MODEL, VERSION = "/v1/models/landmarks", "1"
+LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")  # this machine: as addresses, and as a Host without its port
+LINES = "application/x-ndjson"
 PAGE = Path(__file__).with_name("page.html")
 # The page is one file with its own style and script, and shows photos that the visitor chose
 POLICY = (
@@ -40,12 +45,14 @@ def create_app(
     predictor: Predictor,
     limits: RequestLimits,
     key: str = "",
-    build_index: Callable[[], PhotoIndex | None] = lambda: None,
+    hosts: Sequence[str] = LOOPBACK,
+    build_index: BuildIndex = lambda _: None,
 ) -> FastAPI:
     """The ASGI application.
 
-    ``key`` is the API key that requests must carry; empty: none. ``build_index`` returns the index of training photos, or
-    None, while the first requests are answered.
+    ``key`` is the API key that requests must carry; empty: none. ``hosts`` are the names under which the server may be asked;
+    ``*`` is any. A web page could otherwise give its own name the server's address and read what the server answers (DNS
+    rebinding). ``build_index`` returns the index of training photos, or None, while the first requests are answered.
     """
     metrics = ServerMetrics()
     MultiPartParser.spool_max_size = int(limits.megabytes * 1e6)  # uploads stay in memory, none is written to disk
@@ -55,21 +62,26 @@ def create_app(
         async with service.running(predictor, limits, metrics, build_index) as app.state.service:
             yield
 
-    app = FastAPI(
+    app = FastAPIOffline(
         title="Landmarks",
         version="1",
         description="Which landmark is in the photo? No photo is stored.",
         lifespan=lifespan,
-        docs_url=None,  # both would load scripts from another host
         redoc_url=None,
-        responses={code: {"model": Error} for code in (400, 401, 408, 413, 415, 422, 429)},
+        redirect_slashes=False,
+        responses={code: {"model": Error} for code in (400, 401, 408, 413, 415, 422, 429, 503)},
     )
     app.add_middleware(LimitMiddleware, limits=limits, key=key, metrics=metrics)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     _add_error_handlers(app)
     _add_page(app)
-    _add_operation(app, metrics)
-    _add_tensorflow_serving(app, predictor.record)
-    _add_forms(app)
+    schemes = HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False)
+    secured = APIRouter(dependencies=[Security(scheme) for scheme in schemes] if key else [])  # LimitMiddleware checks
+    _add_operation(app, secured, metrics)
+    for path in (MODEL, f"{MODEL}/versions/{VERSION}"):
+        _add_tensorflow_serving(secured, path, predictor)
+    _add_forms(secured)
+    app.include_router(secured)
     return app
 
 
@@ -82,6 +94,10 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def http_error(_: Request, error: HTTPException) -> JSONResponse:
         return error_response(error)
 
+    @app.exception_handler(Exception)
+    async def defect(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"error": "the server failed; its log says why"}, 500)
+
     @app.exception_handler(RequestValidationError)
     async def invalid_parameter(_: Request, error: RequestValidationError) -> JSONResponse:
         return JSONResponse({"error": messages.first_error(error.errors())}, 422)
@@ -93,7 +109,7 @@ def _add_page(app: FastAPI) -> None:
         return HTMLResponse(PAGE.read_text(), headers=HEADERS)
 
 
-def _add_operation(app: FastAPI, metrics: ServerMetrics) -> None:
+def _add_operation(app: FastAPI, secured: APIRouter, metrics: ServerMetrics) -> None:
     tags: Tags = ["operation"]
 
     @app.get("/health/live", tags=tags, summary="Is the process alive?")
@@ -101,47 +117,52 @@ def _add_operation(app: FastAPI, metrics: ServerMetrics) -> None:
         return {"live": True}
 
     @app.get("/health/ready", tags=tags, summary="Can it predict?")
-    async def ready() -> dict[str, bool]:
+    async def ready(request: Request) -> dict[str, bool]:
+        if not _service(request).batcher.alive:
+            raise HTTPException(503, "no thread is left that predicts; restart the server")
         return {"ready": True}  # the server listens only after the model is loaded
 
-    @app.get("/metrics", tags=tags, summary="Metrics for Prometheus", response_class=Response)
+    @secured.get("/metrics", tags=tags, summary="Metrics for Prometheus", response_class=Response)
     async def prometheus() -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _add_tensorflow_serving(app: FastAPI, record: ModelRecord) -> None:
+def _add_tensorflow_serving(secured: APIRouter, path: str, predictor: Predictor) -> None:
     tags: Tags = ["TensorFlow Serving"]
 
-    @app.post(
-        f"{MODEL}:predict",
+    @secured.post(
+        f"{path}:predict",
         tags=tags,
         summary="Which landmarks do these photos show?",
         openapi_extra=messages.describe_json(),
     )
-    async def predict(request: Request, top: Top = 3) -> Predictions:
+    async def predict(request: Request, top: Top = 3) -> Predictions | Outputs:
         body, working = await messages.parse_json(request), _service(request)
-        count, most = len(body.instances), working.limits.instances
-        if count > most:
-            raise HTTPException(413, f"instances: {count} photos, at most {most} per request")
-        photos = [instance.b64 for instance in body.instances]
-        return Predictions(predictions=await working.predict(photos, "instances", top))
+        field = "instances" if body.instances else "inputs"
+        photos = [photo.b64 for photo in body.instances or body.inputs or ()]
+        if len(photos) > working.limits.instances:
+            raise HTTPException(413, f"{field}: {len(photos)} photos, at most {working.limits.instances} per request")
+        answer = await working.predict(photos, field, top)
+        return Predictions(predictions=answer) if body.instances else Outputs(outputs=answer)
 
-    @app.get(MODEL, tags=tags, summary="Is the model available?")
+    @secured.get(path, tags=tags, summary="Is the model available?")
     async def status() -> dict[str, Any]:
-        version = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+        version = {"version": VERSION, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
         return {"model_version_status": [version]}
 
-    @app.get(f"{MODEL}/metadata", tags=tags, summary="Which model predicts, and what it was made with")
+    @secured.get(f"{path}/metadata", tags=tags, summary="Which model predicts, and what it was made with")
     async def metadata() -> dict[str, Any]:
-        spec = {"name": "landmarks", "signature_name": "", "version": "1"}
-        return {"model_spec": spec, "metadata": dataclasses.asdict(record)}
+        spec = {"name": "landmarks", "signature_name": "", "version": VERSION}
+        record = dataclasses.asdict(predictor.record)
+        names = [predictor.display_name(label) for label in predictor.record.labels]
+        return {"model_spec": spec, "metadata": {**record, "names": names, "signature_def": messages.signature()}}
 
 
-def _add_forms(app: FastAPI) -> None:
+def _add_forms(secured: APIRouter) -> None:
     tags: Tags = ["forms"]
     file = {"type": "string", "format": "binary", "description": "A JPEG, PNG, WebP or BMP"}
 
-    @app.post(
+    @secured.post(
         "/v1/photos",
         tags=tags,
         summary="Which landmarks do these files show?",
@@ -152,15 +173,26 @@ def _add_forms(app: FastAPI) -> None:
         files = await messages.parse_form(request, working.limits.instances)
         return Predictions(predictions=await working.predict(files, "photo", top))
 
-    @app.post(
+    @secured.post(
         "/v1/explain",
         tags=tags,
         summary="Where the network looks, and similar training photos",
+        description=f"With `Accept: {LINES}` the prediction comes at once, as a first line of JSON.",
         openapi_extra=messages.describe_form(file),
+        response_model=Explanation,
     )
-    async def explain(request: Request, top: Top = 10) -> Explanation:
+    async def explain(request: Request, top: Top = 10) -> Explanation | Response:
         working = _service(request)
         files = await messages.parse_form(request, working.limits.instances)
         if len(files) > 1:
             raise HTTPException(413, f"photo: {len(files)} files, one is explained at a time")
-        return await working.explain(files[0], top)
+        (photo,) = await working.evaluate(files, "photo")
+        (prediction,) = working.to_predictions([photo], top)
+        if LINES not in request.headers.get("accept", ""):
+            return await working.explain(photo, prediction)
+
+        async def lines() -> AsyncIterator[str]:
+            yield Predictions(predictions=[prediction]).model_dump_json() + "\n"
+            yield (await working.explain(photo, prediction)).model_dump_json() + "\n"
+
+        return StreamingResponse(lines(), media_type=LINES)

@@ -31,20 +31,26 @@ class Batcher:
         """
         self._forward, self._workers, self._max_size, self._on_batch = forward, workers, max_size, on_batch
         self._executor = ThreadPoolExecutor(workers, "network")
+        self._tasks: list[asyncio.Task[None]] = []
         self._in_preparation = 0
         self._queue: asyncio.Queue[tuple[Pictures, asyncio.Future[Row]]] = asyncio.Queue()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Process the queue while the block runs; at its end, finish the batches in progress."""
-        tasks = [asyncio.create_task(self._process_queue()) for _ in range(self._workers)]
+        self._tasks = [asyncio.create_task(self._process_queue()) for _ in range(self._workers)]
         try:
             yield
         finally:
-            for task in tasks:
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             self._executor.shutdown()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the queue is processed."""
+        return not all(task.done() for task in self._tasks)
 
     @contextlib.contextmanager
     def preparing(self) -> Iterator[None]:
@@ -73,15 +79,14 @@ class Batcher:
                 await self._run(batch)
 
     async def _run(self, batch: list[tuple[Pictures, asyncio.Future[Row]]]) -> None:
-        self._on_batch(len(batch))
-        pictures = np.stack([picture for picture, _ in batch])
         try:
+            self._on_batch(len(batch))
+            pictures = np.stack([picture for picture, _ in batch])
             arrays = await asyncio.get_running_loop().run_in_executor(self._executor, self._forward, pictures)
-        except Exception as error:  # every request of the batch gets it
+            for (_, row), values in zip(batch, zip(*arrays, strict=True), strict=True):
+                if not row.done():
+                    row.set_result(values)
+        except Exception as error:  # every request of the batch gets it, and the next batch is processed
             for _, row in batch:
                 if not row.done():
                     row.set_exception(error)
-            return
-        for (_, row), values in zip(batch, zip(*arrays, strict=True), strict=True):
-            if not row.done():
-                row.set_result(values)

@@ -2,11 +2,11 @@
 
 import base64
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -28,21 +28,40 @@ def _decoded(value: Any) -> Any:
 
 
 Base64 = Annotated[bytes, BeforeValidator(_decoded), WithJsonSchema({"type": "string", "format": "byte"})]
+INPUT = "photo"  # name of the only input of the signature serving_default
 FORM = "multipart/form-data"
 MAX_PHOTOS = 1024  # in a request, whatever the limits: parsing a body of many tiny entries stops here
 STATUS_CODES = {"json_invalid": 400, "bytes_invalid_encoding": 400, "too_long": 413}  # by pydantic's error; others 422
 
 
-class Instance(BaseModel):
+def _unnamed(value: Any) -> Any:
+    """The value of ``{"photo": value}``, as TensorFlow Serving names the inputs of a signature; another value as it is."""
+    return value[INPUT] if isinstance(value, dict) and value.keys() == {INPUT} else value
+
+
+class Photo(BaseModel):
     """A photo."""
 
     b64: Base64 = Field(description="The bytes of a JPEG, PNG, WebP or BMP in base64")
 
 
-class PredictRequest(BaseModel):
-    """A request in TensorFlow Serving's row format."""
+Photos = Annotated[
+    list[Annotated[Photo, BeforeValidator(_unnamed)]], Field(min_length=1, max_length=MAX_PHOTOS, fail_fast=True)
+]
 
-    instances: list[Instance] = Field(min_length=1, max_length=MAX_PHOTOS, fail_fast=True)
+
+class PredictRequest(BaseModel):
+    """A request in TensorFlow Serving's row format, ``instances``, or its column format, ``inputs``."""
+
+    signature_name: Literal["serving_default", ""] = "serving_default"
+    instances: Photos | None = None
+    inputs: Annotated[Photos | None, BeforeValidator(_unnamed)] = None
+
+    @model_validator(mode="after")
+    def _has_one_form(self) -> Self:
+        if (self.instances is None) == (self.inputs is None):
+            raise PydanticCustomError("form", "one of instances and inputs is expected")
+        return self
 
 
 class Predictions(BaseModel):
@@ -51,12 +70,21 @@ class Predictions(BaseModel):
     predictions: list[Prediction]
 
 
+class Outputs(BaseModel):
+    """The same in the column format."""
+
+    outputs: list[Prediction]
+
+
 class SimilarPhoto(BaseModel):
-    """A training photo, its faces obscured."""
+    """A training photo, its faces obscured, and who took it, as far as known."""
 
     id: str
     label: str
     name: str
+    author: str
+    license: str
+    url: str
     cosine: float
     jpeg: str = Field(description="A small copy, in base64")
 
@@ -66,7 +94,7 @@ class Explanation(BaseModel):
 
     prediction: Prediction
     label: str = Field(description="The landmark that the map explains: the most probable one")
-    crop: bool = Field(description="Whether the network saw the middle square; if not, the whole photo squashed")
+    crop: bool = Field(description="Whether the map is of the middle square; if not, of the whole photo squashed")
     drops: list[list[float]] = Field(description="By how much covering a place lowers the landmark's probability")
     similar: list[SimilarPhoto] = Field(description="The most similar training photos; empty if the server has none")
 
@@ -112,10 +140,24 @@ async def parse_form(request: Request, max_files: int) -> list[bytes]:
     return files
 
 
+def signature() -> dict[str, Any]:
+    """The signature as TensorFlow Serving's metadata describe it."""
+    tensor = {"dtype": "DT_STRING", "tensor_shape": {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False}}
+    predict = {
+        "inputs": {INPUT: {**tensor, "name": f"{INPUT}:0"}},
+        "outputs": {"predictions": {**tensor, "name": "predictions:0"}},
+        "method_name": "tensorflow/serving/predict",
+    }
+    return {"signature_def": {"serving_default": predict}}
+
+
 def describe_json() -> dict[str, Any]:
     """The OpenAPI description of a body that ``parse_json`` reads, with a photo of 8 x 8 pixels as its example."""
     schema = PredictRequest.model_json_schema()
-    schema["properties"]["instances"]["items"] = schema.pop("$defs")["Instance"]
+    photo = schema.pop("$defs")["Photo"]
+    for form in ("instances", "inputs"):
+        schema["properties"][form] = {"type": "array", "items": photo, "minItems": 1, "maxItems": MAX_PHOTOS}
+    schema["oneOf"] = [{"required": ["instances"]}, {"required": ["inputs"]}]
     ramp = np.add.outer(np.arange(0, 240, 30), np.zeros(8)).astype(np.uint8)
     example = {"instances": [{"b64": base64.b64encode(cv2.imencode(".jpg", ramp)[1].tobytes()).decode()}]}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}

@@ -1,7 +1,8 @@
 """Nearest neighbours: the training photos whose vectors are most similar to that of a photo."""
 
 import base64
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.common import parallel
+from landmarks.common.errors import InputError
 from landmarks.dataset import tables
 from landmarks.deep import classifier
 from landmarks.images import decoding
@@ -17,6 +19,7 @@ from landmarks.serving.messages import SimilarPhoto
 from landmarks.serving.predictor import Predictor
 
 Vectors = NDArray[np.float32]
+UNCREDITED = {"author": "", "license": "", "url": ""}
 COUNT, LONG_SIDE, QUALITY = 5, 240, 80  # similar photos shown; pixels and JPEG quality of their copies
 
 
@@ -28,39 +31,56 @@ class PhotoIndex:
     ids: list[str]
     labels: list[str]
     vectors: Vectors
+    credits: Mapping[str, Mapping[str, str]]  # author, license and url by id, as far as known
 
     def nearest(self, vector: Vectors, name: Callable[[str], str]) -> list[SimilarPhoto]:
         """The ``COUNT`` photos most similar to a vector (dimensions,), the nearest first; ``name`` gives that of a label.
 
-        Raises ``InputError`` if one of them is gone.
+        One that can no longer be read is left out.
         """
         cosines = self.vectors @ _normalize(vector[None])[0]
-        order = np.argsort(-cosines, kind="stable")[:COUNT]
-        return [
-            SimilarPhoto(
-                id=self.ids[i],
-                label=self.labels[i],
-                name=name(self.labels[i]),
-                cosine=round(float(cosines[i]), 4),
-                jpeg=_thumbnail(self.folder / f"{self.ids[i]}.jpg"),
-            )
-            for i in order
-        ]
+        found = []
+        for i in np.argsort(-cosines, kind="stable")[:COUNT]:
+            photo, label = self.ids[i], self.labels[i]
+            with contextlib.suppress(InputError, OSError):
+                found.append(
+                    SimilarPhoto(
+                        id=photo, label=label, name=name(label), cosine=round(float(cosines[i]), 4),
+                        jpeg=_thumbnail(self.folder / f"{photo}.jpg"), **self.credits.get(photo, UNCREDITED),
+                    )
+                )  # fmt: skip
+        return found
 
 
-def build(predictor: Predictor, folder: Path, split: Path) -> PhotoIndex:
-    """Pass the training photos in ``folder`` through the network. Raises ``InputError`` if one does not decode.
+def build(
+    predictor: Predictor, folder: Path, split: Path, attribution: Path | None = None,
+    ending: Callable[[], bool] = lambda: False,
+) -> PhotoIndex:  # fmt: skip
+    """Pass the training photos in ``folder`` through the network.
 
-    ``folder`` is that of the anonymize stage, ``split`` the CSV of the split stage.
+    ``folder`` is that of the anonymize stage, ``split`` the CSV of the split stage, ``attribution`` that of the cards stage.
+    Raises ``InputError`` if a photo does not decode, or once ``ending`` says that the server ends.
     """
     rows = tables.read_split(split)
     rows = rows[rows["split"] == "train"]
     ids = list(rows.index)
-    read = predictor.network.preprocessing.read
-    pictures = (read(folder / f"{photo}.jpg") for photo in ids)  # one by one: requests need the other cores
-    blocks = parallel.batched(pictures, classifier.BLOCK)
+    credits = {}
+    if attribution:
+        known = tables.read(attribution, ["id", *UNCREDITED]).to_dict("records")
+        credits = {row["id"]: {column: row[column] for column in UNCREDITED} for row in known}
+
+    def pictures() -> Iterator[decoding.Picture]:
+        for photo in ids:  # one by one: requests need the other cores
+            if ending():
+                raise InputError("the server ends")
+            yield predictor.network.preprocessing.read(folder / f"{photo}.jpg")
+
+    blocks = parallel.batched(pictures(), classifier.BLOCK)
     vectors = np.concatenate([predictor.forward(np.stack(block))[0] for block in blocks])
-    return PhotoIndex(folder=folder, ids=ids, labels=list(rows["landmark_id"]), vectors=_normalize(vectors))
+    return PhotoIndex(
+        folder=folder, ids=ids, labels=list(rows["landmark_id"]), vectors=_normalize(vectors),
+        credits=credits,
+    )  # fmt: skip
 
 
 def _thumbnail(path: Path) -> str:

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from landmarks.common import knobs
 from landmarks.common.errors import InputError
 from landmarks.common.files import read_json
 from landmarks.dataset import schema, tables
 from landmarks.deep import classifier
+from landmarks.deep.runtime import convert_variables_to_constants_v2, tf
 from landmarks.images import decoding
 from landmarks.serving import dvc_lineage, uploads
 
@@ -67,11 +66,13 @@ class Predictor:
     record: ModelRecord
 
     def preprocess(self, content: bytes, max_pixels: int = decoding.MAX_PIXELS) -> Pictures:
-        """The bytes of a photo as the network takes them: uint8 RGB (size, size, 3). Raises as ``uploads.preprocess``."""
+        """The bytes of a photo as the network takes them: uint8 RGB (views * size, size, 3). Raises as ``uploads.preprocess``."""
         return uploads.preprocess(content, self.network.preprocessing, max_pixels)
 
     def forward(self, pictures: Pictures) -> tuple[Vectors, Vectors]:
-        """Penultimate vectors (n, dimensions) and probabilities (n, labels), float32, of uint8 RGB (n, size, size, 3); n > 0."""
+        """Penultimate vectors (n, dimensions) and probabilities (n, labels), float32, of uint8 RGB (n, views * size, size, 3),
+        any number of views; n > 0.
+        """
         size = classifier.BLOCK
         batches = [self._forward_batch(pictures[start : start + size]) for start in range(0, len(pictures), size)]
         vectors, probabilities = (np.concatenate(part) for part in zip(*batches, strict=True))
@@ -108,17 +109,14 @@ class Predictor:
 
     @cached_property
     def _graph(self) -> Any:
-        *layers, logits = self.network.model.layers
-        side = self.network.preprocessing.size
-
         def forward(pictures: Any) -> Any:
-            vectors = tf.cast(pictures, tf.float32) / 255
-            for layer in layers:
-                vectors = layer(vectors, training=False)
-            return vectors, tf.nn.softmax(logits(vectors) / self.network.temperature)
+            vectors = self.network.vectors(tf.cast(pictures, tf.float32) / 255)
+            return vectors, self.network.probabilities_of(vectors)
 
         # With a signature, or each batch size would get a graph; with constant weights, so that batch norm is folded
-        traced = tf.function(forward, input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)])
+        traced = tf.function(
+            forward, input_signature=[tf.TensorSpec((None, None, self.network.preprocessing.size, 3), tf.uint8)]
+        )
         return convert_variables_to_constants_v2(traced.get_concrete_function())
 
 
@@ -156,8 +154,7 @@ def load(
         parameters=knobs.flat(network.recipe),
     )  # fmt: skip
     predictor = Predictor(network=network, names=name_of, record=record)
-    size = network.preprocessing.size
-    predictor.forward(np.zeros((1, size, size, 3), np.uint8))
+    predictor.forward(np.zeros((1, *network.preprocessing.shape), np.uint8))
     return predictor
 
 

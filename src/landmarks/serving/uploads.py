@@ -27,7 +27,7 @@ def decode_base64(text: str) -> bytes:
 
 
 def preprocess(content: bytes, preprocessing: Preprocessing, max_pixels: int = decoding.MAX_PIXELS) -> decoding.Picture:
-    """A photo as a network takes it, uint8 RGB (size, size, 3): the pixels of the file that the download stage would keep.
+    """A photo as a network takes it, uint8 RGB (views * size, size, 3): the pixels of the file that the download stage would keep.
 
     ``content`` is a JPEG, PNG, WebP or BMP; above ``max_pixels``, width times height, nothing is decoded. Raises
     ``StatusError`` as ``jpeg.keep`` does.

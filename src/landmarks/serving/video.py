@@ -30,7 +30,7 @@ class Clip:
     capture: cv2.VideoCapture
 
     def frames(self, preprocessing: Preprocessing) -> Iterator[tuple[int, decoding.Picture]]:
-        """The first frame of every second: the second, and uint8 RGB (size, size, 3).
+        """The first frame of every second: the second, and uint8 RGB (views * size, size, 3).
 
         All frames are decoded, one at a time is in memory; the rotation in the header is applied. A clip is read once.
         Raises ``InputError`` if it has no frame.

@@ -1,0 +1,35 @@
+"""TensorFlow and TensorFlow Hub, imported without the lines that TensorFlow writes to stderr at any log level."""
+
+import contextlib
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Hide what C++ writes to stderr (file descriptor 2) meanwhile; after an error it is shown."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(stderr, said.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+with silent(), warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # tensorflow-hub imports it; the lock pins it
+    import tensorflow as tf
+    import tensorflow_hub as hub
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+__all__ = ["convert_variables_to_constants_v2", "hub", "silent", "tf"]
