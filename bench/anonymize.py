@@ -7,7 +7,7 @@ python bench/anonymize.py groups FOLDER PHOTOS [--large]      heads of the same 
 python bench/anonymize.py harm PHOTOS         photos of landmarks
 python bench/anonymize.py restore FOLDER      the same folder
 python bench/anonymize.py speed PHOTOS --deface .../bin/deface
-python bench/anonymize.py utility IMAGES LISTING [--module M --size N]     LISTING: data/photos.csv of a run
+python bench/anonymize.py utility IMAGES LISTING [--module M]     LISTING: data/photos.csv of a run
 """
 
 import csv
@@ -37,6 +37,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
+from landmarks.dataset import prediction_files, tables  # noqa: E402 - needs the path
 from landmarks.images import decoding  # noqa: E402 - needs the path
 from landmarks.privacy import redaction  # noqa: E402 - needs the path
 
@@ -334,7 +335,6 @@ def utility(
     images: Annotated[Path, typer.Argument(help="Folder of the download stage")],
     listing: Annotated[Path, typer.Argument(help="Its photos.csv")],
     module: Annotated[str, typer.Option(help="TF-Hub handle or SavedModel folder")] = "data/demo/backbone",
-    size: Annotated[int, typer.Option(help="Its input size")] = 128,
     seeds: Annotated[int, typer.Option(help="Splits")] = 3,
     work: Annotated[
         Path | None, typer.Option(help="Folder that keeps what was made, so that a broken run goes on")
@@ -355,22 +355,23 @@ def utility(
         print(f"{len(passed)} photos pass with every method")
         scores: dict[str, dict[str, list[float]]] = {m: defaultdict(list) for m in methods}
         for method, folder in methods.items():
-            described = out / f"{method}.arrow"
-            stage("keypoints", listing, folder, described, out / "k.png", out / "k.json",
-                  "--count", 32, "--long-side", 512)  # fmt: skip
+            described = out / "described" / method  # a folder of features, as the stage baseline takes it
+            described.mkdir(parents=True, exist_ok=True)
+            stage("keypoints", listing, folder, described / "kaze.arrow", out / "k.json",
+                  "--detector", "kaze", "--protocol", "joint", "--count", 32, "--long-side", 512)  # fmt: skip
             for seed in range(seeds):
                 split = out / f"split{seed}.csv"
                 if method == "none":
-                    stage("split", listing, folder, split, out / "split.json", "--seed", seed)
-                stage("baseline", described, split, out / "m.skops", out / "p.csv",
-                      "--encoding", "flat", "--kind", "bayes")  # fmt: skip
-                scores[method]["bayes"].append(accuracy(out / "p.csv", split))
-                stage("cnn", folder, split, out / "c.json", out / "h.csv", out / "p.csv", "--module", module, "--size", size,
-                      "--no-trainable", "--no-augment", "--crop", "--seed", seed)  # fmt: skip
-                scores[method]["cnn"].append(accuracy(out / "p.csv", split))
+                    stage("split", listing, folder, split, out / "unknown.csv", out / "split.json", "--seed", seed)
+                stage("baseline", described, split, out / "m.skops", out / "p.parquet", "--features", "kaze",
+                      "--encoding", "flat", "--classifier", "bayes", "--pca", 0, "--seed", seed)  # fmt: skip
+                scores[method]["bayes"].append(accuracy(out / "p.parquet", split))
+                stage("cnn", folder, split, out / "c.json", out / "h.csv", out / "p.parquet",
+                      "--module", module, "--no-augment", "--seed", seed)  # fmt: skip
+                scores[method]["cnn"].append(accuracy(out / "p.parquet", split))
         print(f"test accuracy, mean and sd over {seeds} splits, the same for every method")
         for method, of in scores.items():
-            told = (f"{name} {np.mean(values):.3f} +- {np.std(values):.3f}" for name, values in of.items())
+            told = (f"{name} {np.mean(values):.3f} +- {np.std(values, ddof=1):.3f}" for name, values in of.items())
             print(f"  {method:9}", "  ".join(told))
 
 
@@ -385,11 +386,9 @@ def stage(name: str, *arguments: object) -> None:
 
 def accuracy(predictions: Path, split: Path) -> float:
     """Top-1 on the test part."""
-    import pandas as pd
-
-    table = pd.read_csv(predictions, dtype=str).merge(pd.read_csv(split, dtype=str)[["id", "split"]], on="id")
-    test = table[table["split"] == "test"]
-    return float((test["actual"] == test["predicted"]).mean())
+    parts = tables.read_split(split)
+    answers = prediction_files.read(predictions, parts["landmark_id"])[parts["split"] == "test"]
+    return float((answers["actual"] == answers["predicted"]).mean())
 
 
 if __name__ == "__main__":

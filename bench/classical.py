@@ -165,7 +165,7 @@ def run(
     for name, of in scores.items():
         name_of = "thesis" if name.startswith("thesis") else recipes[name][0]
         took = seconds[name_of] + fitting[name] / seeds
-        print(f"  {name:42} {np.mean(of):.3f} ± {np.std(of):.3f}   {took:7.1f} s")
+        print(f"  {name:42} {np.mean(of):.3f} ± {np.std(of, ddof=1):.3f}   {took:7.1f} s")
     print(f"ours, most memory: {max(held):.2f} GB over all processes")
 
 

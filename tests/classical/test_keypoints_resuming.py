@@ -1,9 +1,7 @@
 """The keypoints stage describes a photo once, and again only if its bytes, the settings or the code changed."""
 
-import contextlib
 import re
 import shutil
-import sqlite3
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from support import Script, kill_when
+from support import Script, kill_when, recorded
 
 import keypoints
 from classical.conftest import KAZE, ORB
@@ -90,12 +88,3 @@ def test_a_killed_run_resumes(script: Script, given: list[object], tmp_path: Pat
     before = recorded(cache)
     assert 3 <= before < 12
     assert described(script("keypoints", *given)) == (12 - before, 12)
-
-
-def recorded(cache: Path) -> int:
-    """The number of results in a cache that another process is writing."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{cache}?mode=ro", uri=True)) as database:
-            return int(database.execute("SELECT count(*) FROM results").fetchone()[0])
-    except sqlite3.OperationalError:  # not there yet
-        return 0

@@ -67,7 +67,7 @@ def test_a_saved_model_predicts_what_the_stage_predicted(
 def test_with_refit_validation_photos_teach_and_are_predicted_by_folds_that_lack_them(
     train: Train, split: Path, tmp_path: Path
 ) -> None:
-    """Told a wrong landmark, a validation photo learnt by heart would be predicted as told."""
+    """Told a wrong landmark, a validation photo that is overfit would be predicted as told."""
     rows = pd.read_csv(split, dtype=str)
     wrong = rows["id"].isin(["p1_07", "p2_07", "p3_07"])
     rows["landmark_id"] = rows["landmark_id"].mask(wrong, rows["landmark_id"].map({"1": "2", "2": "3", "3": "1"}))

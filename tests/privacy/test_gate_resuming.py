@@ -1,12 +1,10 @@
 """The anonymize stage resumes after a kill, and examines a photo again only if something changed."""
 
-import contextlib
 import json
 import os
 import resource
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from gate_runs import OUTPUTS, QUICK, save_portraits, stage
-from support import ROOT, Script, fails_in_one_line, gate_settings, kill_when
+from support import ROOT, Script, fails_in_one_line, gate_settings, kill_when, recorded
 
 from landmarks.common import files
 from landmarks.common.result_cache import ResultCache, path_for
@@ -52,15 +50,6 @@ def test_what_was_examined_is_not_examined_again_unless_something_changed(
     (tmp_path / "in" / "upright0.jpg").unlink()
     assert examined_now("--cells", 4) == set()
     assert sorted(path.stem for path in (tmp_path / "anonymous").iterdir()) == ["turned0", "upright1"]
-
-
-def recorded(cache: Path) -> int:
-    """The number of results in a cache that another process is writing."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{cache}?mode=ro", uri=True)) as database:
-            return int(database.execute("SELECT count(*) FROM results").fetchone()[0])
-    except sqlite3.OperationalError:  # not there yet
-        return 0
 
 
 def test_a_killed_run_resumes(script: Script, photos: Path, tmp_path: Path) -> None:

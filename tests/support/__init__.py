@@ -4,7 +4,7 @@ from hypothesis import settings
 
 from support.clones import Clone, once, small_clone
 from support.models import SIDE, fetch_settings, gate_settings, pipeline, preprocessing, recipe, record, turned
-from support.scripts import ROOT, Done, Script, fails_in_one_line, kill_when, run_here, run_process
+from support.scripts import ROOT, Done, Script, fails_in_one_line, kill_when, recorded, run_here, run_process
 from support.web_host import Host, self_signed, serving
 
 USUAL = 100  # examples of a property, unless a profile or the property says otherwise
@@ -38,6 +38,7 @@ __all__ = [
     "preprocessing",
     "recipe",
     "record",
+    "recorded",
     "run_here",
     "run_process",
     "self_signed",

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,15 @@ def kill_when(reached: Callable[[], bool], name: str, *arguments: object) -> Non
             assert run.poll() is None
             time.sleep(0.01)
         os.killpg(run.pid, signal.SIGKILL)
+
+
+def recorded(cache: Path) -> int:
+    """The number of results in a cache that another process is writing."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{cache}?mode=ro", uri=True)) as database:
+            return int(database.execute("SELECT count(*) FROM results").fetchone()[0])
+    except sqlite3.OperationalError:  # not there yet
+        return 0
 
 
 def run_here(name: str, *arguments: object, **environment: str) -> Done:
