@@ -13,7 +13,7 @@ import pandas as pd
 
 import stage
 from landmarks.common.errors import InputError
-from landmarks.common.files import sha256, write_json
+from landmarks.common.files import as_text, sha256, write_json
 from landmarks.common.knobs import Knob
 from landmarks.common.result_cache import ResultCache, path_for
 from landmarks.dataset import tables
@@ -76,8 +76,8 @@ def main(
                     refused.append((photo, str(result)))
     except OSError as error:  # a full disk is no fault of the photo
         raise InputError(f"{anonymous}: {error}; what is examined is kept: mend that, run the same command") from None
-    rows = [(photo.encode("utf-8", "backslashreplace").decode(), reason) for photo, reason in refused]
-    tables.write(quarantine, pd.DataFrame(rows, columns=["id", "reason"]))  # names of files need not be UTF-8
+    rows = [(as_text(photo), reason) for photo, reason in refused]
+    tables.write(quarantine, pd.DataFrame(rows, columns=["id", "reason"]))
     undecided = [row for row in refused if row[1] != gate.KEPT_OUT]
     if len(undecided) > anonymize.max_quarantined or not passed:
         problem = (

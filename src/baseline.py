@@ -31,8 +31,8 @@ def main(
     classifiers.calibrate(fitted, features.values[validation], features.landmarks[validation])
     saved_models.save(file, fitted, features.settings)
     probabilities = classifiers.probabilities(fitted, features.values)
-    prediction_files.write(predictions, features.ids, features.landmarks, fitted.classes_, probabilities)
-    return prediction_files.accuracies(fitted.classes_[probabilities.argmax(axis=1)] == features.landmarks, parts)
+    right = prediction_files.write(predictions, features.ids, features.landmarks, fitted.classes_, probabilities)
+    return prediction_files.accuracies(right, parts)
 
 
 def _components(name: str) -> int:

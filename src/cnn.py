@@ -37,8 +37,8 @@ def main(
     trained, epochs, probabilities = training.fit(Recipe(cnn, network, seed), photos, train, validation)
     classifier.save(model, trained)
     tables.write(history, epochs)
-    prediction_files.write(predictions, rows.index, rows["landmark_id"], labels, probabilities)
-    return prediction_files.accuracies(probabilities.argmax(axis=1) == class_ids, rows["split"])
+    right = prediction_files.write(predictions, rows.index, rows["landmark_id"], labels, probabilities)
+    return prediction_files.accuracies(right, rows["split"])
 
 
 if __name__ == "__main__":

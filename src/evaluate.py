@@ -25,7 +25,7 @@ def main(
     model: Annotated[list[str], typer.Option(help="Of these; repeat for more [all that params.yaml declares]")] = [],  # noqa: B006 - typer makes a list anew
 ) -> str:
     """Score every model on train, validation and test, with 95 % intervals and McNemar's test; gather the counts of the stages."""
-    parts = tables.read(split, ["id", "landmark_id", "split"]).set_index("id")
+    parts = tables.read_split(split)
     tables.require_parts(split, parts["split"])
     files = stage.declared(predictions, ".parquet", stage.models(), model)
     tested = {name: prediction_files.read(path, parts["landmark_id"]) for name, path in files.items()}

@@ -67,7 +67,7 @@ def main(
         for name, labels in predicted.items()
     }  # fmt: skip
     write_json(counts, told)
-    least = min(told, key=lambda name: told[name]["same_top1"])
+    least = min(told.keys() - {"trained"}, key=lambda name: (told[name]["same_top1"], name))
     return f"{len(told) - 1} forms; the one least like the network, {least}, answers alike on {told[least]['same_top1']:.3f}"
 
 

@@ -28,8 +28,8 @@ def main(
     numbers = np.array([labels.index(landmark) for landmark in parts["landmark_id"]], np.int64)
     held_out = (parts["split"] == "validation").to_numpy()
     mean = ensembles.mean([deep, classical[:, [others.index(label) for label in labels]]], numbers, held_out)
-    prediction_files.write(predictions, parts.index, parts["landmark_id"], labels, mean)
-    return prediction_files.accuracies(mean.argmax(axis=1) == numbers, parts["split"])
+    right = prediction_files.write(predictions, parts.index, parts["landmark_id"], labels, mean)
+    return prediction_files.accuracies(right, parts["split"])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ import catalogue
 import stage
 from landmarks.common import knobs
 from landmarks.common.errors import InputError
-from landmarks.common.file_urls import local_path
 from landmarks.common.files import write_json
 from landmarks.common.result_cache import ResultCache, fingerprint, path_for
 from landmarks.common.status import Status, StatusError
@@ -134,8 +133,9 @@ def _catalogue(params: Params) -> tuple[list[Finding], int, int]:
     asked = sample["classes"], sample["per_class"]
     try:
         if source.startswith(("http://", "https://")) or params["catalogue"]["clean"]:
-            _require(source, "catalogue.source")
-            _require(params["catalogue"]["clean"], "catalogue.clean")
+            for setting in ("source", "clean"):
+                if params["catalogue"][setting]:
+                    table_files.require(params["catalogue"][setting], f"catalogue.{setting}")
             return [], *asked  # the stages read it as it comes: it may have millions of rows
         column = landmarks_of(source)
     except (InputError, OSError) as error:
@@ -166,21 +166,6 @@ def landmarks_of(source: str) -> pa.ChunkedArray:
 def photos_of_each(landmarks: pa.ChunkedArray) -> list[int]:
     """How many photos each landmark has, the most first."""
     return sorted((row["counts"] for row in pc.value_counts(landmarks).to_pylist()), reverse=True)
-
-
-def _require(source: str, setting: str) -> None:
-    """Raise ``InputError`` if a file is not there, or a URL does not answer."""
-    if not source.startswith(("http://", "https://")):
-        if source and not local_path(source).exists():
-            raise InputError(f"{setting} {source}: no such file")
-        return
-    import requests
-
-    try:
-        with requests.get(source, stream=True, timeout=(10, 60)) as answer:
-            answer.raise_for_status()
-    except requests.RequestException as error:
-        raise InputError(f"{source}: cannot be fetched ({error}); set {setting} to a file") from None
 
 
 def _rows(source: str) -> Iterator[pa.RecordBatch]:

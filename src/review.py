@@ -10,7 +10,7 @@ import typer
 import stage
 from landmarks.common import knobs
 from landmarks.common.errors import InputError
-from landmarks.common.files import read_json
+from landmarks.common.files import as_text, read_json
 from landmarks.dataset import tables
 from landmarks.images import folders
 from landmarks.privacy import gate, verdicts
@@ -79,7 +79,7 @@ def _options(used: dict[str, Any], params: dict[str, Any]) -> list[str]:
 def _originals(images: Path) -> dict[str, Path]:
     """The photos by the names of their results, as the anonymize script and its quarantine.csv write them."""
     paths = {str(path.relative_to(images).with_suffix("")): path for path in folders.list_photos(images).paths}
-    return {**{name.encode("utf-8", "backslashreplace").decode(): path for name, path in paths.items()}, **paths}
+    return {**{as_text(name): path for name, path in paths.items()}, **paths}
 
 
 if __name__ == "__main__":

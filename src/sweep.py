@@ -39,8 +39,8 @@ def main(
 ) -> str:
     """Accuracy of naive Bayes on PCA against the number of components (the thesis' figure 23).
 
-    The number is chosen by cross-validation on the training photos. The thesis chose it on the test photos: its choice
-    stands beside ours, for what that adds to a reported accuracy; nothing goes by it.
+    The number is chosen by cross-validation on the training photos. The thesis chose it on the test photos: its choice is
+    written too, to show what that adds to a reported accuracy, and is not used.
     """
     if sweep.stop <= sweep.start:
         raise InputError(f"sweep.stop {sweep.stop} is not above sweep.start {sweep.start}; raise it in params.yaml")

@@ -113,8 +113,8 @@ def test_a_face_that_is_still_found_keeps_its_photo_from_passing(portraits: Path
     seen: list[int] = []
 
     class Stubborn(cascade.Search):  # sees a face whatever is done to it
-        def _found(
-            self, picture: decoding.Picture, confidence: float, recheck: float, big: float
+        def found(
+            self, picture: decoding.Picture, confidence: float, recheck: float, big: float = 0
         ) -> list[redaction.Face]:
             seen.append(1)
             return [redaction.Face(9, 9, 40, 40, 0.9)]

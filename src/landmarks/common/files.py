@@ -88,3 +88,8 @@ def write_json(path: Path, value: Any) -> None:
     text = json.dumps(value, indent=2, sort_keys=False, ensure_ascii=False) + "\n"
     with whole(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def as_text(name: str) -> str:
+    """The name of a file as text that can be written: what is not UTF-8 in it as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -20,10 +20,11 @@ PROBABILITY = "p:"  # before a landmark's name: the column of its probability
 
 def write(
     path: Path, ids: Iterable[str], actual: Iterable[str], labels: Sequence[str], probabilities: NDArray[Any]
-) -> None:
+) -> NDArray[np.bool_]:
     """Write a Parquet file of id, actual, predicted, confidence and a float32 column ``PROBABILITY + label`` for each label.
 
-    ``probabilities`` is (n, labels); the confidence is the largest of a photo. Raises ``InputError`` if one is no number.
+    ``probabilities`` is (n, labels); the confidence is the largest of a photo. Returns which answers are right, (n,). Raises
+    ``InputError`` if a probability is no number.
     """
     if not np.isfinite(probabilities).all():
         raise InputError(f"{path}: some photos get no probability; have the model's training photos any keypoints?")
@@ -33,6 +34,7 @@ def write(
     of_each = {PROBABILITY + label: probabilities[:, column].astype(np.float32) for column, label in enumerate(labels)}
     with whole(path) as partial:
         parquet.write_table(pa.table({**told, "confidence": confidence, **of_each}), partial, compression="zstd")
+    return np.asarray(told["actual"]) == np.asarray(told["predicted"])
 
 
 def read(path: Path, landmarks: pd.Series) -> pd.DataFrame:

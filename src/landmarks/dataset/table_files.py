@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +20,9 @@ from landmarks.common import progress
 from landmarks.common.errors import InputError
 from landmarks.common.file_urls import local_path
 from landmarks.dataset import schema
+
+if TYPE_CHECKING:
+    import requests
 
 HEAD = 1 << 16  # bytes in which a format and a header are recognised
 SEPARATORS = (",", ";", "\t", "|")
@@ -81,7 +84,7 @@ def local(source: str, setting: str = "catalogue.source") -> Iterator[TableFile]
 
     Raises ``InputError`` if the URL does not answer with a file; ``setting`` is the parameter that names the source.
     """
-    if source.partition("://")[0].lower() not in ("http", "https"):
+    if not _is_remote(source):
         yield TableFile(path=local_path(source), name=source, setting=setting)
     else:
         with tempfile.NamedTemporaryFile() as file:
@@ -89,19 +92,38 @@ def local(source: str, setting: str = "catalogue.source") -> Iterator[TableFile]
             yield TableFile(path=Path(file.name), name=source, setting=setting)
 
 
-def _fetch(source: str, file: IO[bytes], setting: str) -> None:
+def require(source: str, setting: str) -> None:
+    """Raise ``InputError`` if there is no file at a path or ``file:`` URL, or an http(s) URL does not answer; it is not read."""
+    if _is_remote(source):
+        with _answer(source, setting):
+            pass
+    elif not local_path(source).exists():
+        raise InputError(f"{setting} {source}: no such file")
+
+
+def _is_remote(source: str) -> bool:
+    return source.partition("://")[0].lower() in ("http", "https")
+
+
+@contextlib.contextmanager
+def _answer(source: str, setting: str) -> "Iterator[requests.Response]":
     import requests
 
     try:
         with requests.get(source, stream=True, timeout=(10, 60)) as answer:
             answer.raise_for_status()
-            size = int(answer.headers.get("Content-Length", 0)) or None
-            with progress.bar(size, "fetch", "B") as bar:
-                for chunk in answer.iter_content(1 << 20):
-                    file.write(chunk)
-                    bar.update(len(chunk))
+            yield answer
     except requests.RequestException as error:
         raise InputError(f"{source}: cannot be fetched ({error}); set {setting} to a file") from None
+
+
+def _fetch(source: str, file: IO[bytes], setting: str) -> None:
+    with _answer(source, setting) as answer:
+        size = int(answer.headers.get("Content-Length", 0)) or None
+        with progress.bar(size, "fetch", "B") as bar:
+            for chunk in answer.iter_content(1 << 20):
+                file.write(chunk)
+                bar.update(len(chunk))
     file.flush()
 
 

@@ -70,22 +70,15 @@ class Search:
     def _folder(self) -> str:
         return "" if self.detector == "cascade" else self.models
 
-    def faces(self, picture: Picture, confidence: float, recheck: float) -> list[redaction.Face]:
-        """Return all faces that score ``recheck`` if one of them scores ``confidence``, otherwise none; largest first."""
-        found = self.found(picture, confidence, recheck)
-        return found if any(face.score >= confidence for face in found) else []
-
-    def found(self, picture: Picture, confidence: float, recheck: float) -> list[redaction.Face]:
+    def found(self, picture: Picture, confidence: float, recheck: float, big: float = BIG) -> list[redaction.Face]:
         """Return all that scores ``recheck``, searched closely if something scores ``confidence``; largest first.
 
-        The photo is uint8 BGR (height, width, 3). Raises ``InputError`` if a model file is missing or altered.
+        The photo is uint8 BGR (height, width, 3). What fills the part ``big`` of its long side has to score ``CLEAR``.
+        Raises ``InputError`` if a model file is missing or altered.
         """
-        return self._found(picture, confidence, recheck, BIG)
-
-    def _found(self, picture: Picture, confidence: float, recheck: float, big: float) -> list[redaction.Face]:
         photo = _Photo(picture)
         if self.detector == "cascade":
-            found = self._in_two_stages(photo, confidence, recheck, big)
+            found = self._in_two_stages(photo, confidence, big)
         else:
             looks = self._looks(photo, recheck, all_turns=self.detector == "strict")
             found = np.concatenate([look for _, look in looks])
@@ -98,7 +91,7 @@ class Search:
             left, top = max(face.x - face.w, 0), max(face.y - face.h, 0)
             part = _Photo(np.ascontiguousarray(picture[top : face.y + 2 * face.h, left : face.x + 2 * face.w]))
             size = min(part.longest, NEAR) if part.picture.size else 0  # a box may lie outside the photo
-            for seen in self._found(part.of_size(size), lowest, lowest, big=1) if size else ():
+            for seen in self.found(part.of_size(size), lowest, lowest, big=1) if size else ():
                 x, y, w, h = (round(value * part.longest / size) for value in (seen.x, seen.y, seen.w, seen.h))
                 found.append(redaction.Face(x + left, y + top, w, h, seen.score))
         return redaction.merge(found)
@@ -123,7 +116,7 @@ class Search:
         found[:, :4] /= scale
         return boxes.turn_back(found, turns, width, height)
 
-    def _in_two_stages(self, photo: "_Photo", confidence: float, recheck: float, big: float) -> Boxes:
+    def _in_two_stages(self, photo: "_Photo", confidence: float, big: float) -> Boxes:
         """What the cascade finds; places are looked at closely only where one of them scores ``confidence``."""
         looks = [look for look in self._looks(photo, SUSPECTED, all_turns=False) if len(look[1])]
         sure = {turns for turns, look in looks if _surest(look) >= SURE}
@@ -140,12 +133,10 @@ class Search:
         close[promising] = _close_looks(photo, suspected[promising])
         scores = np.sort(np.vstack([seen, close]), axis=0)[-2:].mean(axis=0)
         scores[(scores < CLEAR) & (suspected[:, 2:4].max(axis=1) >= big * photo.longest)] = 0
-        if scores.max() < confidence:
-            return np.column_stack([suspected[:, :4], scores]).astype(np.float32)
-        close[~promising] = _close_looks(photo, suspected[~promising])
-        scores = np.where(scores >= confidence, scores, (scores + close) / 2 * (scores > 0))
-        found = np.column_stack([suspected[:, :4], scores]).astype(np.float32)
-        return found[scores >= recheck]
+        if scores.max() >= confidence:
+            close[~promising] = _close_looks(photo, suspected[~promising])
+            scores = np.where(scores >= confidence, scores, (scores + close) / 2 * (scores > 0))
+        return np.column_stack([suspected[:, :4], scores]).astype(np.float32)
 
 
 class _Photo:
@@ -195,7 +186,7 @@ def _in_tiles(look: face_detectors.Look, view: Picture, lowest: float) -> Boxes:
 def _starts(side: int) -> list[int]:
     """Where tiles begin that cover a side, evenly."""
     count = max(-(-(side - SHARED) // (TILE - SHARED)), 1)
-    return [round(place * (side - TILE) / max(count - 1, 1)) for place in range(count)] if count > 1 else [0]
+    return [round(place * (side - TILE) / max(count - 1, 1)) for place in range(count)]
 
 
 def _close_looks(photo: _Photo, suspected: Boxes) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import cv2
 
-from landmarks.common.files import sha256, whole
+from landmarks.common.files import as_text, sha256, whole
 from landmarks.common.result_cache import fingerprint
 from landmarks.images import decoding
 from landmarks.privacy import gate, redaction, verdicts
@@ -170,10 +170,10 @@ def write(page: Path, review: Review, earlier: Iterable[verdicts.Verdict], save_
         again: the command that reads it.
     """
     questions = [
-        {**dataclasses.asdict(question), "photo": _text(question.photo), "crop": review.crops.get(question)}
+        {**dataclasses.asdict(question), "photo": as_text(question.photo), "crop": review.crops.get(question)}
         for question in review.questions
     ]
-    kept = [[one.source, _text(one.photo), *(one.box or ("",) * 4), one.verdict] for one in earlier]
+    kept = [[one.source, as_text(one.photo), *(one.box or ("",) * 4), one.verdict] for one in earlier]
     links = {source: _address(file, page) for source, file in review.files.items()}
     facts = {
         "questions": questions,
@@ -185,7 +185,7 @@ def write(page: Path, review: Review, earlier: Iterable[verdicts.Verdict], save_
     html = html_page.environment(autoescape=True).get_template("review.html")
     text = html.render(
         facts=facts, save_as=save_as, again=again, left_out=review.left_out, changed=review.changed,
-        hopeless=[(_text(photo), reason) for photo, reason in review.hopeless],
+        hopeless=[(as_text(photo), reason) for photo, reason in review.hopeless],
     )  # fmt: skip
     with whole(page) as partial:
         partial.touch(mode=0o600)
@@ -210,11 +210,6 @@ def _frame(picture: Picture, side: int, left: int = 0, top: int = 0) -> dict[str
 def _address(file: Path, page: Path) -> str:
     """A link from the page to a file on this machine."""
     return quote(os.fsencode(os.path.relpath(file.resolve(), page.resolve().parent)))
-
-
-def _text(name: str) -> str:
-    """Names of files need not be UTF-8."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _grow(box: Box, by: float) -> Box:
