@@ -4,7 +4,7 @@ PYTHON ?= python3
 BASE ?= main
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help experiments setup develop repro report serve test test-all fast guard lint seeds plots compare pictures profile backbone lock clean own verify
+.PHONY: help experiments setup develop cluster repro report serve test test-all fast guard lint seeds plots compare pictures profile backbone lock clean own verify
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | awk -F'\t' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -13,16 +13,19 @@ setup: .venv/run  ## .venv with the pinned packages of the pipeline
 
 develop: .venv/dev  ## the same with those of the server, the tests and the linters
 
+cluster: .venv/run .venv/cluster  ## add Dask, on each machine of a cluster: docs/scale.md
+
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1): make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv .venv
 
-# one environment, of which each lock adds its part: all three pin the same versions
+# one environment, of which each lock adds its part: all pin the same versions
 .venv/run: LOCK = requirements.lock
 .venv/serve: LOCK = requirements-serve.lock
+.venv/cluster: LOCK = requirements-cluster.lock
 .venv/dev: LOCK = requirements-dev.lock
-.venv/run .venv/serve .venv/dev: .venv/%: .venv/bin/python requirements.lock requirements-serve.lock requirements-dev.lock
+.venv/run .venv/serve .venv/cluster .venv/dev: .venv/%: .venv/bin/python requirements.lock requirements-serve.lock requirements-cluster.lock requirements-dev.lock
 	@echo "Installing what $(LOCK) pins into .venv, once ..."
 	@.ci/install $(LOCK)
 	@touch $@
@@ -86,7 +89,7 @@ pictures: setup  ## copy the plots that the README shows into docs/
 backbone: setup  ## train data/demo/backbone again (25 minutes; needed only when its recipe changes)
 	dvc repro data/demo/dvc.yaml
 
-lock: develop  ## resolve the three locks anew and write versions.yaml
+lock: develop  ## resolve the locks anew and write versions.yaml
 	.ci/lock
 
 clean:  ## remove what setup and the tools made, not the data

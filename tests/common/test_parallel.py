@@ -1,24 +1,12 @@
 """Work on single photos in processes: order, errors as values, and processes that are killed."""
 
-import os
-import signal
 from functools import partial
 from pathlib import Path
 
 import pytest
+from work import double
 
 from landmarks.common import parallel
-
-
-def double(item: int, killers: frozenset[int], folder: Path, times: int) -> int:
-    """Twice the item; one of ``killers`` ends its process, as the kernel does for memory, the first ``times`` times."""
-    tries = len(list(folder.glob(f"{item}.*")))
-    if item in killers and tries < times:
-        (folder / f"{item}.{tries}").touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    if item == 11:
-        raise ValueError(item)
-    return 2 * item
 
 
 def results(folder: Path, items: list[int], killers: set[int], times: int) -> list[int | str]:

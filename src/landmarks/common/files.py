@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,9 @@ def whole(path: Path) -> Iterator[Path]:
     A file that was there before is replaced only then: a crash leaves the old output or none, never a part of one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    partial = path.with_name(
+        f".{platform.node()[:16]}{os.getpid()}.{path.name}"
+    )  # several machines may write to a folder
     try:
         yield partial
         partial.replace(path)

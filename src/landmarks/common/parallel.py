@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -23,7 +24,10 @@ Result = TypeVar("Result")
 
 BLOCK = 16  # items per worker that are handed out at once
 KILLED = "the process that worked on it was killed, once more when it worked on nothing else; is the memory too small for it?"
-WORKERS = "LANDMARKS_WORKERS"  # an environment variable: the number of processes changes no result
+WORKERS = (
+    "LANDMARKS_WORKERS"  # environment variables: neither the number of processes nor where they run changes a result
+)
+CLUSTER = "LANDMARKS_CLUSTER"  # tcp://host:8786, the scheduler of a Dask cluster; or local
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,27 @@ def each(
     """Yield ``function(item)`` in the order of ``items``; an exception is yielded as a ``Failure``.
 
     Each call runs on one thread, so that results do not depend on the number of workers. Memory holds one block of results,
-    however slowly they are consumed.
+    however slowly they are consumed. Where ``LANDMARKS_CLUSTER`` names a scheduler, its workers do it: see ``cluster.each``.
 
     If a worker process is killed, the block's items that are still missing are tried once more, one at a time in a single
     new process; the ``Failure`` of an item that ends that one too holds a ``KilledError``. With one worker the items are
     worked on in this process.
     """
-    yield from progress.over(_blocks(function, items, unit), len(items), label, unit)
+    address = os.environ.get(CLUSTER)
+    results = _on_cluster(address, function, items, unit) if address else _blocks(function, items, unit)
+    with closing(results):
+        yield from progress.over(results, len(items), label, unit)
+
+
+def _on_cluster(
+    address: str, function: Callable[[Item], Result], items: Sequence[Item], unit: str
+) -> Generator[Result | Failure]:
+    from landmarks.common import cluster  # here: who works on this machine needs no Dask
+
+    def killed(place: int) -> Result | Failure:
+        return Failure(KilledError(f"{_name(items[place], unit, place)}: {KILLED}"))
+
+    yield from cluster.each(address, partial(_one, function), items, workers(), killed)
 
 
 def _blocks(function: Callable[[Item], Result], items: Sequence[Item], unit: str) -> Generator[Result | Failure]:
@@ -105,7 +123,8 @@ def _alone(function: Callable[[Item], Result], items: Iterable[tuple[Item, str]]
 
 
 def _name(item: object, unit: str, place: int) -> str:
-    return f"{unit} {item}" if isinstance(item, str | int | os.PathLike) else f"{unit} {place + 1}"
+    known = getattr(item, "id", item)
+    return f"{unit} {known}" if isinstance(known, str | int | os.PathLike) else f"{unit} {place + 1}"
 
 
 def threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:

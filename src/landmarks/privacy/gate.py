@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from landmarks.common import files, parallel
 from landmarks.common.errors import InputError
@@ -168,7 +168,7 @@ def examine_all(
                 continue
         written.unlink(missing_ok=True)  # of another original, or under other settings
     fresh = [photo for photo in originals if photo not in known]
-    results = _examine_each(fresh, originals, folder, settings, decided)
+    results = _examine_each([Original(photo, originals[photo]) for photo in fresh], folder, settings, decided)
     with closing(results):
         for photo in originals:
             if photo in known:
@@ -184,11 +184,18 @@ def _key(made_by: str, source: str) -> str:
     return f"{made_by} {source}"
 
 
+class Original(NamedTuple):
+    """A photo to examine: all that a worker is told of it."""
+
+    id: str
+    path: Path
+
+
 def _examine_each(
-    photos: list[str], originals: dict[str, Path], folder: Path, settings: GateSettings, decided: Verdicts
+    photos: list[Original], folder: Path, settings: GateSettings, decided: Verdicts
 ) -> Generator[PassedPhoto | QuarantineError]:
     """Yield the result of each photo, in order. Raises any error that is not the photo's."""
-    task = partial(_examine_one, originals=originals, folder=folder, settings=settings, decided=decided)
+    task = partial(_examine_one, folder=folder, settings=settings, decided=decided)
     with closing(parallel.each(task, photos, "anonymize")) as results:
         for result in results:
             if not isinstance(result, parallel.Failure):
@@ -201,7 +208,5 @@ def _examine_each(
                 raise result.error
 
 
-def _examine_one(
-    photo: str, originals: dict[str, Path], folder: Path, settings: GateSettings, decided: Verdicts
-) -> PassedPhoto:
-    return examine(originals[photo], folder / f"{photo}.jpg", settings, decided)
+def _examine_one(photo: Original, folder: Path, settings: GateSettings, decided: Verdicts) -> PassedPhoto:
+    return examine(photo.path, folder / f"{photo.id}.jpg", settings, decided)

