@@ -1,6 +1,7 @@
 """From a catalogue of 1.2 million rows to the sample: our three stages beside the thesis' pandas notebook, interleaved.
 
 python bench/sample.py [--rows N] [--rounds N]
+python bench/sample.py --rows 4132914 --landmarks 203094 --classes 1000 --per-class 200   the size of Google Landmarks v2
 """
 
 import statistics
@@ -19,15 +20,15 @@ THESIS = """
 import sys, pandas as pd
 df = pd.read_csv(sys.argv[1])
 df = df[df["landmark_id"] != "None"].dropna()
-top = df["landmark_id"].value_counts().head(10).index
-pd.concat([df[df["landmark_id"] == landmark].head(200) for landmark in top]).to_csv(sys.argv[2], index=False)
+top = df["landmark_id"].value_counts().head(int(sys.argv[3])).index
+pd.concat([df[df["landmark_id"] == landmark].head(int(sys.argv[4])) for landmark in top]).to_csv(sys.argv[2], index=False)
 """
 
 
-def make(path: Path, rows: int) -> None:
-    """A CSV shaped like the Kaggle file: 14,947 landmarks, 30 % of them with one row, the commonest with tens of thousands."""
+def make(path: Path, rows: int, landmarks: int) -> None:
+    """A CSV shaped like the Kaggle file: 30 % of the landmarks have one row, the commonest tens of thousands."""
     rng = np.random.default_rng(0)
-    landmarks, single = 14_946, 14_946 * 3 // 10
+    single = landmarks * 3 // 10
     weights = 1 / (np.arange(1, landmarks - single + 1) + 25) ** 1.25
     drawn = rng.choice(landmarks - single, rows - single - NULLS, p=weights / weights.sum()) + single
     column = np.concatenate([np.arange(single), drawn, np.full(NULLS, -1)])
@@ -41,27 +42,31 @@ def make(path: Path, rows: int) -> None:
             )
 
 
-def timed(*commands: list[str]) -> tuple[float, float]:
-    """Seconds of the commands one after the other, and the largest peak memory, GB."""
-    seconds, peak = 0.0, 0.0
+def timed(*commands: list[str]) -> tuple[float, float, float]:
+    """Seconds of the commands one after the other, by the clock and of CPU, and the largest peak memory, GB."""
+    seconds, busy, peak = 0.0, 0.0, 0.0
     for command in commands:
         done = subprocess.run(
-            ["/usr/bin/time", "-f", "%e %M", *command], cwd=ROOT, capture_output=True, text=True, check=True
+            ["/usr/bin/time", "-f", "%e %U %S %M", *command], cwd=ROOT, capture_output=True, text=True, check=True
         )
-        took, kilobytes = done.stderr.split()[-2:]
-        seconds, peak = seconds + float(took), max(peak, float(kilobytes) / 1e6)
-    return seconds, peak
+        took, user, system, kilobytes = map(float, done.stderr.split()[-4:])
+        seconds, busy, peak = seconds + took, busy + user + system, max(peak, kilobytes / 1e6)
+    return seconds, busy, peak
 
 
 def main(
     rows: Annotated[int, typer.Option(help="Rows of the catalogue")] = 1_225_029,
     rounds: Annotated[int, typer.Option(help="Rounds; the median counts")] = 5,
+    landmarks: Annotated[int, typer.Option(help="Landmarks of the catalogue")] = 14_946,
+    classes: Annotated[int, typer.Option(help="Landmarks of the sample")] = 10,
+    per_class: Annotated[int, typer.Option(help="Photos of each; half as many in reserve")] = 200,
 ) -> None:
     """Print seconds and peak memory of both ways, and their ratio."""
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / "train.csv", Path(folder) / "out"
         out.mkdir()
-        make(source, rows)
+        make(source, rows, landmarks)
+        sizes = {"classes": classes, "per-class": per_class, "reserve": per_class // 2}
         ours = [
             [
                 sys.executable,
@@ -78,17 +83,24 @@ def main(
                 str(out / "clean.parquet"),
                 str(out / "clean.json"),
             ],
-            [sys.executable, "src/sample.py", str(out / "clean.parquet"), str(out / "sample.csv")],
+            [
+                sys.executable,
+                "src/sample.py",
+                str(out / "clean.parquet"),
+                str(out / "sample.csv"),
+                *(f"--{name}={value}" for name, value in sizes.items()),
+            ],
         ]
-        thesis = [sys.executable, "-c", THESIS, str(source), str(out / "thesis.csv")]
+        thesis = [sys.executable, "-c", THESIS, str(source), str(out / "thesis.csv"), str(classes), str(per_class)]
         timed(thesis, *ours)  # once, so that both find their files in memory
         results = [(timed(*ours), timed(thesis)) for _ in range(rounds)]
-    (our_s, our_gb), (their_s, their_gb) = (
-        [statistics.median(pair[side][k] for pair in results) for k in (0, 1)] for side in (0, 1)
+    print(
+        f"{rows:,} rows to {classes} x {per_class}, median of {rounds}: seconds, seconds of CPU, most memory of a process"
     )
-    print(f"{rows:,} rows, median of {rounds}")
-    print(f"catalogue + clean + sample  {our_s:.2f} s  {our_gb:.2f} GB  (checks ids and columns, writes every step)")
-    print(f"pandas, as in the notebook  {their_s:.2f} s  {their_gb:.2f} GB")
+    names = "catalogue + clean + sample (checks ids and columns, writes every step)", "pandas, as in the notebook"
+    for side, name in enumerate(names):
+        seconds, busy, peak = (statistics.median(pair[side][k] for pair in results) for k in range(3))
+        print(f"{seconds:6.2f} s {busy:6.2f} s {peak:5.2f} GB  {name}")
     print(f"ratio {statistics.median(a[0] / b[0] for a, b in results):.2f}")
 
 

@@ -4,6 +4,7 @@ import hashlib
 import heapq
 from collections.abc import Iterable
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,15 +17,18 @@ def commonest(landmarks: pa.ChunkedArray, classes: int, per_class: int) -> list[
 
     Raises ``InputError`` if there are fewer landmarks or photos than asked for.
     """
-    counts = pc.value_counts(landmarks)
+    found = pc.value_counts(landmarks)
+    names, counts = found.field("values"), found.field("counts").to_numpy()
     if len(counts) < classes:
         raise InputError(f"there are {len(counts)} landmarks, sample.classes asks for {classes}; lower it")
-    order = sorted(counts.to_pylist(), key=lambda row: (-row["counts"], schema.natural(row["values"])))[:classes]
-    for row in order:
-        if row["counts"] < per_class:
-            few = f"landmark {row['values']} has {row['counts']} photos"
+    candidates = np.flatnonzero(counts >= np.partition(counts, -classes)[-classes])  # more where the last ones tie
+    rows = zip(names.take(candidates).to_pylist(), counts[candidates].tolist(), strict=True)
+    order = sorted(rows, key=lambda row: (-row[1], schema.natural(row[0])))[:classes]
+    for name, count in order:
+        if count < per_class:
+            few = f"landmark {name} has {count} photos"
             raise InputError(f"{few}, sample.per_class asks for {per_class}; lower it, or sample.classes")
-    return sorted((row["values"] for row in order), key=schema.natural)
+    return sorted((name for name, _ in order), key=schema.natural)
 
 
 def others(landmarks: pa.ChunkedArray, known: Iterable[str], count: int, seed: int) -> list[str]:
@@ -38,16 +42,15 @@ def unknown(table: pa.Table, landmarks: Iterable[str], count: int, reserve: int,
 
     As ``sample`` gives them, but all of the landmark ``unknown``. Raises ``InputError`` if there are fewer photos.
     """
-    turns = [sample(table, [landmark], count + reserve, 0, seed) for landmark in landmarks]
-    rows = [turn.slice(place, 1) for place in range(count + reserve) for turn in turns if place < len(turn)]
+    turns = _by_landmark(table, landmarks, count + reserve, seed)
+    rows = [turn[place] for place in range(count + reserve) for turn in turns if place < len(turn)]
     if len(rows) < count:
         raise InputError(f"there are {len(rows)} photos of other landmarks, sample.unknown asks for {count}; lower it")
-    drawn = pa.concat_tables(rows[: count + reserve])
+    drawn = _taken(table, rows[: count + reserve])
     spare = pa.array([int(place >= count) for place in range(len(drawn))])
     names = pa.array([schema.UNKNOWN] * len(drawn))
-    place = {name: drawn.schema.get_field_index(name) for name in ("landmark_id", "reserve")}
-    drawn = drawn.set_column(place["landmark_id"], "landmark_id", names)
-    return drawn.set_column(place["reserve"], "reserve", spare)
+    drawn = drawn.set_column(drawn.schema.get_field_index("landmark_id"), "landmark_id", names)
+    return drawn.append_column("reserve", spare)
 
 
 def _rank(prefix: bytes, name: bytes) -> bytes:
@@ -60,12 +63,31 @@ def sample(table: pa.Table, landmarks: Iterable[str], per_class: int, reserve: i
     Rows are ordered by a hash of seed and id: neither the order of the catalogue nor rows added to it move the others.
     Adds the column ``reserve``, 0 or 1.
     """
-    parts, prefix = [], f"{seed} ".encode()
-    for landmark in landmarks:
-        rows = table.filter(pc.equal(table["landmark_id"], landmark))
-        ids = enumerate(rows["id"].cast(pa.binary()).to_pylist())
-        keys = ((_rank(prefix, id_), index) for index, id_ in ids)
-        ranked = rows.take([i for _, i in heapq.nsmallest(per_class + reserve, keys)])
-        spare = pa.array([int(rank >= per_class) for rank in range(len(ranked))])
-        parts.append(ranked.select(catalogues.COLUMNS).append_column("reserve", spare))
-    return pa.concat_tables(parts)
+    parts = _by_landmark(table, landmarks, per_class + reserve, seed)
+    spare = [int(rank >= per_class) for part in parts for rank in range(len(part))]
+    drawn = _taken(table, [row for part in parts for row in part])
+    return drawn.append_column("reserve", pa.array(spare, pa.int64()))
+
+
+def _by_landmark(table: pa.Table, landmarks: Iterable[str], count: int, seed: int) -> list[list[int]]:
+    """The first ``count`` rows of each landmark in the order of their hashes: one pass over the rows, however many landmarks."""
+    codes = table["landmark_id"].combine_chunks().dictionary_encode()
+    place = {name: code for code, name in enumerate(codes.dictionary.to_pylist())}
+    order = np.argsort(codes.indices.to_numpy(), kind="stable")
+    ends = np.cumsum(np.bincount(codes.indices.to_numpy(), minlength=len(place)))
+    ids, prefix = table["id"].cast(pa.binary()).combine_chunks(), f"{seed} ".encode()
+    drawn = []
+    for name in landmarks:
+        code = place.get(name)
+        rows = order[ends[code - 1] if code else 0 : ends[code]] if code is not None else order[:0]
+        ranks = [_rank(prefix, photo) for photo in ids.take(pa.array(rows)).to_pylist()]
+        drawn.append(rows[sorted(range(len(rows)), key=ranks.__getitem__)[:count]].tolist())
+    return drawn
+
+
+def _taken(table: pa.Table, rows: list[int]) -> pa.Table:
+    """These rows, in this order; filtered first, since ``take`` would copy all of a table of many chunks."""
+    kept = np.zeros(len(table), bool)
+    kept[rows] = True
+    few = table.select(catalogues.COLUMNS).filter(pa.array(kept))
+    return few.take(pa.array(np.searchsorted(np.flatnonzero(kept), rows)))
