@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 from landmarks.common import parallel  # noqa: E402 - needs the path
-from landmarks.dataset import splitting  # noqa: E402 - needs the path
-from landmarks.images import decoding  # noqa: E402 - needs the path
+from landmarks.dataset import near_duplicates, splitting  # noqa: E402 - needs the path
+from landmarks.images import decoding, perceptual_hash  # noqa: E402 - needs the path
 
 DUPLICATE_BITS = 40
 
@@ -36,8 +36,9 @@ def listed(source: Path | None, per_class: int) -> tuple[list[Path], NDArray[np.
 
 def grouped(paths: list[Path]) -> NDArray[np.int64]:
     """The group of each photo: near-duplicates have one number."""
-    hashes = list(parallel.sound(parallel.each(hashed, paths, "near-duplicates")))
-    return splitting.near_duplicates(np.array(hashes), DUPLICATE_BITS)
+    hashes = parallel.sound(parallel.each(hashed, paths, "near-duplicates"))
+    named = dict(zip(map(str, paths), hashes, strict=True))
+    return near_duplicates.groups(near_duplicates.parsed(ROOT, named), DUPLICATE_BITS)
 
 
 def dealt(
@@ -57,6 +58,6 @@ def dealt(
         )
 
 
-def hashed(path: Path) -> NDArray[np.bool_]:
+def hashed(path: Path) -> str:
     """What a photo looks like from afar."""
-    return decoding.perceptual_hash(decoding.read(path, long_side=256))
+    return perceptual_hash.perceptual_hash(decoding.read(path, long_side=256))

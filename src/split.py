@@ -1,20 +1,17 @@
 """Divide the photos, once for every model."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import pandas as pd
 
 import stage
-from landmarks.common import parallel
 from landmarks.common.errors import InputError
-from landmarks.common.files import write_json
+from landmarks.common.files import read_json, write_json
 from landmarks.common.knobs import Knob
-from landmarks.dataset import schema, splitting, tables
-from landmarks.images import decoding
+from landmarks.dataset import near_duplicates, schema, splitting, tables
 
 
 @dataclass(frozen=True)
@@ -23,27 +20,32 @@ class SplitConfig:
 
     test: Annotated[float, Knob("Share of photos for the test", min=0.01, max=0.98)]
     validation: Annotated[float, Knob("Share of photos for selection", min=0.01, max=0.98)]
-    duplicate_bits: Annotated[int, Knob("Photos whose 256-bit hashes differ in no more are one group", min=0, max=64)]
+    duplicate_bits: Annotated[
+        int, Knob("Photos whose hashes differ in no more of 256 bits are one group", min=0, max=64)
+    ]
 
 
 def main(
     listing: Annotated[Path, "CSV of the download stage: id, landmark_id"],
-    anonymous: Annotated[Path, "Folder of the anonymize stage"],
+    audit: Annotated[Path, "JSON of the anonymize stage: which photos passed, with their hashes"],
     table: Annotated[Path, "CSV to write: id, landmark_id, split, group"],
     unknown: Annotated[Path, "CSV to write: id of the photos of other landmarks"],
     counts: Annotated[Path, "JSON to write: photos by split, near-duplicates"],
     split: SplitConfig,
     seed: stage.Seed,
 ) -> str:
-    """Assign photos to train, validation and test: stratified by landmark, near-duplicates never on both sides."""
+    """Assign photos to train, validation and test: stratified by landmark, near-duplicates never on both sides.
+
+    Near-duplicates are copies that were compressed again, scaled, recoloured or mirrored, by a hash of the original. One that
+    was turned, or cut or framed by more than a few pixels, is taken for another photo.
+    """
     if split.test + split.validation >= 1:
         shares = f"split.test {split.test} and split.validation {split.validation}"
         raise InputError(f"{shares} leave nothing for training; lower them in params.yaml")
     landmarks = tables.read(listing, ["id", "landmark_id"]).set_index("id")["landmark_id"]
-    photos = pd.DataFrame({"id": decoding.listed(anonymous, landmarks.index)})
-    hashes = list(parallel.sound(parallel.each(partial(_hash, anonymous), list(photos["id"]), "split")))
-    photos["landmark_id"] = landmarks[photos["id"]].to_numpy()
-    photos["group"] = splitting.near_duplicates(np.array(hashes), split.duplicate_bits)
+    hashes = _hashes(audit, landmarks.index)
+    photos = pd.DataFrame({"id": hashes.keys(), "landmark_id": landmarks[list(hashes)].to_numpy()})
+    photos["group"] = near_duplicates.groups(near_duplicates.parsed(audit, hashes), split.duplicate_bits)
     known = photos["landmark_id"] != schema.UNKNOWN
     divided, others = photos[known].copy(), photos[~known]
     columns = list(divided["id"]), list(divided["landmark_id"]), divided["group"].to_numpy()
@@ -61,8 +63,14 @@ def main(
     return f"{', '.join(f'{count} {name}' for name, count in parts.items())}, {len(strangers)} of other landmarks"
 
 
-def _hash(folder: Path, photo: str) -> "np.typing.NDArray[np.bool_]":
-    return decoding.perceptual_hash(decoding.read(folder / f"{photo}.jpg", long_side=256))
+def _hashes(audit: Path, known: Iterable[str]) -> dict[str, str]:
+    """The hash of each photo that passed, in the order of their ids."""
+    passed = read_json(audit, "anonymize")["photos"]
+    if not passed:
+        raise InputError(f"{audit}: no photos; run the stage that makes it: dvc repro")
+    if others := set(passed).difference(known):
+        raise InputError(f"{audit}: {min(others)}: in no table of downloads; run: dvc repro anonymize")
+    return {photo: passed[photo].get("hash", "") for photo in sorted(passed)}
 
 
 if __name__ == "__main__":

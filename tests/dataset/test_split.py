@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from support import Script, examples, fails_in_one_line
 
 from landmarks.common.errors import InputError
+from landmarks.common.files import write_json
 from landmarks.dataset import schema, splitting
+from landmarks.images import decoding
+from landmarks.images.perceptual_hash import perceptual_hash
 
 
 def outputs(folder: Path) -> list[Path]:
@@ -65,20 +68,20 @@ def test_groups_larger_than_a_share_are_divided_where_there_are_three() -> None:
         splitting.split(ids, landmarks, np.arange(8) // 4, 0.3, 0.14, 0)
 
 
-@settings(max_examples=examples(40))
-@given(st.integers(0, 2**32), st.integers(0, 12))
-def test_near_duplicates_are_exactly_the_pairs_within_the_distance_and_their_chains(seed: int, distance: int) -> None:
-    rng = np.random.default_rng(seed)
-    base = rng.random((6, 64)) < 0.5
-    hashes = np.concatenate([base, base ^ (rng.random((6, 64)) < 0.08), base ^ (rng.random((6, 64)) < 0.15)])
-    near = (hashes[:, None] ^ hashes[None]).sum(axis=2) <= distance
-    for _ in range(5):  # the transitive closure, the slow way
-        near = near @ near
-    np.testing.assert_array_equal(np.equal.outer(*[splitting.near_duplicates(hashes, distance)] * 2), near)
+@pytest.fixture(scope="module")
+def audit(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What of the gate's faces.json the stage reads."""
+    return audited(photos / "images", tmp_path_factory.mktemp("gate"))
 
 
-def test_the_script_counts_what_it_did(script: Script, photos: Path, tmp_path: Path) -> None:
-    done = script("split", photos / "photos.csv", photos / "images", *outputs(tmp_path), "--validation", 0.2)
+def audited(images: Path, folder: Path) -> Path:
+    hashes = {path.stem: perceptual_hash(decoding.read(path)) for path in sorted(images.glob("*.jpg"))}
+    write_json(folder / "faces.json", {"photos": {photo: {"hash": hashes[photo]} for photo in hashes}})
+    return folder / "faces.json"
+
+
+def test_the_script_counts_what_it_did(script: Script, photos: Path, audit: Path, tmp_path: Path) -> None:
+    done = script("split", photos / "photos.csv", audit, *outputs(tmp_path), "--validation", 0.2)
     assert done.returncode == 0, done.stderr
     rows = pd.read_csv(tmp_path / "s.csv", dtype=str)
     assert list(rows.columns) == ["id", "landmark_id", "split", "group"]
@@ -88,17 +91,21 @@ def test_the_script_counts_what_it_did(script: Script, photos: Path, tmp_path: P
     }  # fmt: skip
 
 
-def test_shares_that_leave_nothing_for_training_are_an_error(script: Script, photos: Path, tmp_path: Path) -> None:
+def test_shares_that_leave_nothing_for_training_are_an_error(
+    script: Script, photos: Path, audit: Path, tmp_path: Path
+) -> None:
     shares = ("--test", 0.6, "--validation", 0.4)
-    done = script("split", photos / "photos.csv", photos / "images", *outputs(tmp_path), *shares)
+    done = script("split", photos / "photos.csv", audit, *outputs(tmp_path), *shares)
     fails_in_one_line(done, "split.test 0.6", "split.validation 0.4")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_photo_that_is_in_no_table_is_an_error_that_names_it(script: Script, photos: Path, tmp_path: Path) -> None:
+def test_a_photo_that_is_in_no_table_is_an_error_that_names_it(
+    script: Script, photos: Path, audit: Path, tmp_path: Path
+) -> None:
     rows = pd.read_csv(photos / "photos.csv", dtype=str)
     rows[rows["id"] != "p1_00"].to_csv(tmp_path / "d.csv", index=False)
-    fails_in_one_line(script("split", tmp_path / "d.csv", photos / "images", *outputs(tmp_path)), "p1_00.jpg")
+    fails_in_one_line(script("split", tmp_path / "d.csv", audit, *outputs(tmp_path)), "faces.json: p1_00", "dvc repro")
 
 
 def test_photos_of_other_landmarks_are_in_no_part_and_a_near_duplicate_of_a_known_place_is_not_unknown(
@@ -106,12 +113,13 @@ def test_photos_of_other_landmarks_are_in_no_part_and_a_near_duplicate_of_a_know
 ) -> None:
     folder = tmp_path / "images"
     shutil.copytree(strangers / "images", folder)
-    shutil.copy(folder / "p1_00.jpg", folder / "u100_0.jpg")
+    shown = decoding.read(folder / "p1_00.jpg")
+    decoding.write(folder / "u100_0.jpg", np.ascontiguousarray(shown[:, ::-1]), 70)  # uploaded again, mirrored
     known = pd.read_csv(photos / "photos.csv", dtype=str)[["id", "landmark_id"]]
     other = pd.read_csv(strangers / "unknown.csv").assign(landmark_id="unknown")
     pd.concat([known, other]).to_csv(tmp_path / "photos.csv", index=False)
     out = outputs(tmp_path)
-    done = script("split", tmp_path / "photos.csv", folder, *out)
+    done = script("split", tmp_path / "photos.csv", audited(folder, tmp_path), *out)
     assert done.returncode == 0, done.stderr
     assert set(pd.read_csv(out[0])["id"]) == set(known["id"])
     assert set(pd.read_csv(out[1])["id"]) == set(other["id"]) - {"u100_0"}

@@ -1,16 +1,13 @@
-"""Photos are decoded upright in every accepted format, and hashed by what they show."""
+"""Photos are decoded upright in every accepted format."""
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from support import turned
 
 from landmarks.common.errors import InputError
-from landmarks.dataset import splitting
-from landmarks.demo import renderer
 from landmarks.images import decoding
 
 
@@ -33,11 +30,3 @@ def test_another_format_is_refused(tmp_path: Path, kind: str) -> None:
     Image.new("RGB", (40, 40)).save(tmp_path / "p.jpg", kind)
     with pytest.raises(InputError, match=r"p\.jpg: does not decode as a photo"):
         decoding.read(tmp_path / "p.jpg")
-
-
-def test_a_photo_uploaded_again_is_a_near_duplicate_and_another_view_is_not() -> None:
-    shots = [renderer.photo(7, n, view, copy) for n in range(1, 11) for view in range(3) for copy in (0, 1)]
-    decoded = [cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR) for shot in shots]
-    groups = splitting.near_duplicates(np.array([decoding.perceptual_hash(picture) for picture in decoded]), 40)
-    np.testing.assert_array_equal(groups[::2], groups[1::2])
-    assert len(set(groups)) == 30

@@ -32,7 +32,7 @@ def test_the_guards_let_the_run_pass(first_run: Clone) -> None:
 
 def corrupt_data(data: Path, rows: pd.DataFrame) -> None:
     train, test = (list(rows.index[rows["split"] == part]) for part in ("train", "test"))
-    shutil.copy(data / "anonymous" / f"{train[0]}.jpg", data / "anonymous" / f"{test[0]}.jpg")  # uploaded twice
+    shutil.copy(data / "anonymous" / f"{train[0]}.jpg", data / "anonymous" / f"{test[0]}.jpg")  # another photo
     catalogue = pd.read_parquet(data / "clean.parquet")
     catalogue.loc[catalogue["id"] == train[1], "landmark_id"] = "elsewhere"
     catalogue.to_parquet(data / "clean.parquet")
@@ -40,9 +40,13 @@ def corrupt_data(data: Path, rows: pd.DataFrame) -> None:
         file.write(f"{train[2]}\n" * 2)
     kept = rows.index[(rows["split"] == "test") & (rows["landmark_id"] == "1")][0]
     moved = (rows["split"] == "test") & (rows["landmark_id"] == "1") & (rows.index != kept)
-    rows.assign(split=rows["split"].mask(moved, "train")).to_csv(data / "split.csv")  # out of balance
+    rows["split"] = rows["split"].mask(moved, "train")  # out of balance
+    torn = rows.index[(rows["split"] == "test") & (rows["landmark_id"] != "1")][0]
+    rows.assign(group=rows["group"].where(rows.index != torn, rows.loc[train[4], "group"])).to_csv(data / "split.csv")
     audit = json.loads((data / "faces.json").read_text())
     del audit["photos"][train[3]]  # nobody examined it
+    audit["photos"][test[0]].update(faces=[])
+    audit["photos"][test[1]]["hash"] = audit["photos"][train[1]]["hash"]  # uploaded twice
     (data / "faces.json").write_text(json.dumps(audit))
     found = features_file.read(data / "keypoints" / "orb.arrow")
     row = features_file.Row("0", "1", 0, found.points[0], found.values[0])
@@ -74,7 +78,9 @@ def test_every_guard_fails_on_what_it_guards_against(first_run: Clone, tmp_path:
     corrupt_model(tree, tables.read_split(tree / "data" / "split.csv"))
     said = guard(tree, "--tb=line", "-k", "not augmented").stdout
     for reason in (
-        "near-duplicates on two sides",
+        "near-duplicates in two groups",
+        "group .* of data/split.csv lies on two sides",
+        "the hash of .* is of another photo",
         "unknown.csv: row .* stands in an earlier row",
         "another landmark in data/split.csv than in data/clean.parquet",
         "test_unknown_places_are_never_among_the_known",

@@ -19,6 +19,7 @@ from support import Script, examples, fails_in_one_line, gate_settings
 
 from landmarks.demo.renderer import PORTRAITS
 from landmarks.images import decoding
+from landmarks.images.perceptual_hash import perceptual_hash
 from landmarks.privacy import cascade, gate, redaction
 
 
@@ -49,6 +50,14 @@ def test_every_face_is_found_and_its_place_changed(examined: Path, portraits: Pa
             outside[max(y - h // 2, 0) : y + h + h // 2, max(x - w // 2, 0) : x + w + w // 2] = False
         assert outside.mean() > 0.3
         assert np.abs(before - after)[outside].mean() < 3
+
+
+def test_the_hash_recorded_is_of_the_original_upright(examined: Path, portraits: Path) -> None:
+    """So that two copies are told by what they show, not by where their faces were found."""
+    audit = json.loads((examined / "faces.json").read_text())["photos"]
+    for photo, record in audit.items():
+        assert record["hash"] == perceptual_hash(decoding.read(portraits / f"{photo}.jpg"))
+        assert record["hash"] != perceptual_hash(decoding.read(examined / "anonymous" / f"{photo}.jpg"))
 
 
 def test_the_detector_no_longer_finds_what_was_obscured(examined: Path) -> None:

@@ -10,30 +10,6 @@ from numpy.typing import NDArray
 from landmarks.common.errors import InputError
 from landmarks.dataset import schema
 
-BLOCK = 1024  # photos compared with all others at once
-
-
-def near_duplicates(hashes: NDArray[np.bool_], distance: int) -> NDArray[np.int64]:
-    """Group photos whose hashes differ in at most ``distance`` bits, directly or through others.
-
-    Every pair is compared, in blocks that bound the memory: 256 bits are four words, and 20,000 photos take seconds. From
-    ``hashes``, bool (n, bits), to group numbers, int64 (n,); a distance of 0 groups equal hashes only.
-    """
-    from scipy.sparse import coo_array  # here: who only divides need not wait for it
-    from scipy.sparse.csgraph import connected_components
-
-    padded = np.pad(hashes, ((0, 0), (0, -hashes.shape[1] % 64)))
-    words = np.packbits(padded, axis=1).view(np.uint64)
-    ends: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
-    for start in range(0, len(words), BLOCK):
-        differ = np.zeros((min(BLOCK, len(words) - start), len(words) - start), np.uint16)
-        for column in words.T:
-            differ += np.bitwise_count(column[start : start + BLOCK, None] ^ column[None, start:])
-        ends.append(np.argwhere(differ <= distance) + start)
-    pairs = np.concatenate(ends)
-    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(words), len(words)))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
-
 
 def split(
     ids: list[str], landmarks: list[str], groups: NDArray[np.int64], test: float, validation: float, seed: int

@@ -1,4 +1,4 @@
-"""Photos: decoded upright and no larger than needed, hashed by what they show."""
+"""Photos: decoded upright and no larger than needed."""
 
 import io
 import zlib
@@ -18,7 +18,6 @@ from landmarks.images import formats, segments
 
 Picture = NDArray[np.uint8]
 
-HASH_SIDE = 16  # a hash of 16 x 16 = 256 bits
 MAX_PIXELS = 80_000_000  # more than any camera of the catalogue has; a larger header is a decompression bomb
 PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # chunks; the others are metadata, or frames of an animation
 WEBP_PIXELS = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF")
@@ -200,17 +199,6 @@ def write(path: Path, picture: Picture, quality: int) -> None:
         raise InputError(f"{path}: cannot be encoded as JPEG")
     with whole(path) as partial:
         partial.write_bytes(content.tobytes())
-
-
-def perceptual_hash(picture: Picture) -> NDArray[np.bool_]:
-    """Hash a photo by what it shows: bool (256,), whether each of its 16 x 16 lowest frequencies is above their median.
-
-    Scaling or compressing a photo again changes few of the bits (pHash: Zauner, 2010).
-    """
-    grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (64, 64), interpolation=cv2.INTER_AREA)
-    low = cv2.dct(grey.astype(np.float32))[:HASH_SIDE, :HASH_SIDE].ravel()
-    low[0] = 0  # the mean is exposure, not content
-    return np.asarray(low > np.median(low[1:]))
 
 
 def listed(folder: Path, known: Iterable[str]) -> list[str]:

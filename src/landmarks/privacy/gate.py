@@ -14,7 +14,7 @@ from landmarks.common import files, parallel
 from landmarks.common.errors import InputError
 from landmarks.common.knobs import Knob
 from landmarks.common.result_cache import ResultCache, code_hash, fingerprint
-from landmarks.images import decoding
+from landmarks.images import decoding, perceptual_hash
 from landmarks.privacy import boxes, cascade, face_detectors, onnx_input, redaction, verdicts
 from landmarks.privacy.verdicts import NO_VERDICTS, PhotoVerdicts, Verdicts
 
@@ -87,6 +87,7 @@ class PassedPhoto:
     """The record of a photo that passed."""
 
     source: str  # sha256 of the original
+    hash: str  # of what the original shows: ``perceptual_hash``
     sha256: str  # of the file that was written
     looks: int  # how often it was examined
     faces: list[dict[str, Any]]  # x, y, w, h, score, and the pass in which it was found
@@ -99,10 +100,10 @@ class QuarantineError(InputError):
 
 
 def identity(settings: GateSettings) -> dict[str, Any]:
-    """Return what decides on the result of a photo: settings, model files, and the code that finds and obscures faces."""
+    """Return what decides on the record of a photo: settings, model files, and the code that finds and obscures faces."""
     values = {**dataclasses.asdict(settings), "sizes": list(settings.sizes)}  # a list, as JSON gives it back
     del values["models"]  # the folder of the model files changes no result
-    modules = (boxes, cascade, face_detectors, onnx_input, redaction, verdicts, decoding)
+    modules = (boxes, cascade, face_detectors, onnx_input, redaction, verdicts, decoding, perceptual_hash)
     code = code_hash(__file__, *(str(module.__file__) for module in modules))
     return {**values, "model_sha256": settings.search().digests(), "code": code[:16]}
 
@@ -121,7 +122,7 @@ def examine(original: Path, target: Path, settings: GateSettings, decided: Verdi
     except (OSError, InputError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise QuarantineError(f"cannot be read: {reason}") from None
-    source = hashlib.sha256(content).hexdigest()
+    source, shown = hashlib.sha256(content).hexdigest(), perceptual_hash.perceptual_hash(picture)
     person = decided.get(source, verdicts.NONE)
     if person.whole == "stay_out":
         raise QuarantineError(KEPT_OUT)
@@ -137,7 +138,7 @@ def examine(original: Path, target: Path, settings: GateSettings, decided: Verdi
         raise QuarantineError(f"{STILL_FOUND} after {settings.passes} passes (score {score})")
     decoding.write(target, picture, settings.quality)
     return PassedPhoto(
-        source=source, sha256=files.sha256(target), looks=looks, faces=record,
+        source=source, hash=shown, sha256=files.sha256(target), looks=looks, faces=record,
         readable=[dataclasses.asdict(face) for face in readable], verdicts=person.record(),
     )  # fmt: skip
 
