@@ -12,7 +12,7 @@ import stage
 from landmarks.common.errors import InputError
 from landmarks.common.files import read_json, whole
 from landmarks.common.knobs import Knob
-from landmarks.dataset import schema, table_files, tables
+from landmarks.dataset import places, schema, table_files, tables
 from landmarks.evaluation import results
 from landmarks.reporting import cards as card_files
 from landmarks.reporting import croissant
@@ -38,6 +38,7 @@ def main(
     unknown: Annotated[Path, typer.Argument(help="CSV of the split stage: photos of other landmarks")],
     audit: Annotated[Path, typer.Argument(help="JSON of the anonymize stage")],
     model: Annotated[Path, typer.Argument(help="JSON of the cnn stage")],
+    landmarks: Annotated[Path, typer.Argument(help="CSV of the places stage")],
     table: Annotated[
         Path, typer.Argument(help="CSV to write: author, licence and title of each photo used, as far as known")
     ],
@@ -66,8 +67,10 @@ def main(
     tables.write(table, credits.sort_index().reset_index())
     found = results.read(evaluation)
     trained = read_json(model, "cnn")
+    names = places.names(landmarks)
+    labels = [names.get(label, label) for label in trained["labels"]]
     values: dict[str, Any] = {
-        "models": found.models, "data": found.data, "title": report.title, "labels": trained["labels"], "recipe": recipe(model),
+        "models": found.models, "data": found.data, "title": report.title, "labels": labels, "names": names, "recipe": recipe(model),
         "temperature": trained["temperature"], "audit": read_json(audit, "anonymize"), "used": len(used),
         "missing": missing, "demo": bool(urls[used].str.startswith(DEMO).all()), "network": model.stem,
         "licenses": sorted(credits["license"].value_counts().items(), key=lambda row: (-row[1], row[0])),
@@ -78,7 +81,7 @@ def main(
             partial.write_text(card_files.render(card.name, values))
     photos = {part: int((parts["split"] == part).sum()) for part in schema.PARTS}
     licences = sorted(set(credits["license"])) or ["unknown"]
-    croissant.write(dataset_card.with_name("croissant.json"), report.title, trained["labels"], photos, licences, split)
+    croissant.write(dataset_card.with_name("croissant.json"), report.title, labels, photos, licences, split)
     return f"{model_card}, {dataset_card}"
 
 

@@ -33,6 +33,13 @@ class CatalogueConfig:
     clean: Annotated[
         str, Knob("Only these photos: Google Landmarks v2's train_clean.csv (landmark_id, images), path or URL; or ''")
     ]
+    names: Annotated[
+        str,
+        Knob(
+            "What landmarks are called: table of id, name and, if known, description, country, latitude, longitude, url, picture; "
+            "or Google Landmarks v2's train_label_to_category.csv; path or URL; ''"
+        ),
+    ]
 
 
 def main(

@@ -14,7 +14,7 @@ from landmarks.classical import features_file, matching
 from landmarks.common import knobs
 from landmarks.common.errors import InputError
 from landmarks.common.files import read_json, whole_folder
-from landmarks.dataset import schema, tables
+from landmarks.dataset import places, schema, tables
 from landmarks.demo import world
 from landmarks.images import decoding
 from landmarks.privacy import gate, redaction
@@ -26,6 +26,7 @@ QUERIES = 6  # in the figure of retrieval
 
 def main(
     data: Annotated[Path, typer.Argument(help="Folder of the examined photos and of the other stages' results")],
+    landmarks: Annotated[Path, typer.Argument(help="CSV of the places stage")],
     folder: Annotated[Path, typer.Argument(help="Folder to write the PNGs to")],
     example: Annotated[
         Path, typer.Argument(help="YAML of the demo dataset, whose people are shown before and after; never a real one")
@@ -42,7 +43,7 @@ def main(
         for name, path in files.items():
             _draw_keypoints(keypoints / f"{name}.png", anonymous, features_file.read(path))
     _draw_retrieval(folder / "retrieval.png", data)
-    _draw_occlusions(folder / "explain.png", data / "occlusion.npz")
+    _draw_occlusions(folder / "explain.png", data / "occlusion.npz", places.names(landmarks))
     return f"faces, retrieval, occlusion maps, keypoints of {len(files)} kinds"
 
 
@@ -94,7 +95,7 @@ def _draw_retrieval(figure: Path, data: Path) -> None:
     gallery.retrieval(figure, data / "anonymous", rows)
 
 
-def _draw_occlusions(figure: Path, path: Path) -> None:
+def _draw_occlusions(figure: Path, path: Path, names: dict[str, str]) -> None:
     try:
         with np.load(path) as file:
             maps = {name: file[name] for name in ("picture", "drops", "landmark", "probability")}
@@ -102,7 +103,8 @@ def _draw_occlusions(figure: Path, path: Path) -> None:
         raise InputError(f"{path}: no such file; run: dvc repro explain") from None
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a file of the explain stage ({error}); run: dvc repro --force explain") from None
-    gallery.occlusions(figure, maps["picture"], maps["drops"], maps["landmark"].tolist(), maps["probability"].tolist())
+    shown = [names.get(landmark, landmark) for landmark in maps["landmark"].tolist()]
+    gallery.occlusions(figure, maps["picture"], maps["drops"], shown, maps["probability"].tolist())
 
 
 if __name__ == "__main__":

@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 import stage
+from landmarks.dataset import places
 from landmarks.evaluation import calibration, results
 from landmarks.reporting import gallery, inputs, plots
 
 
 def main(
     evaluation: Annotated[Path, typer.Argument(help="JSON of the evaluate stage")],
+    landmarks: Annotated[Path, typer.Argument(help="CSV of the places stage")],
     data: Annotated[Path, typer.Argument(help="Folder of the examined photos and of confidences.csv")],
     folder: Annotated[Path, typer.Argument(help="Folder of the tables of the other stages; the PNGs are written here")],
     report: stage.TitleConfig,
@@ -31,7 +33,12 @@ def main(
     errors = {name: model.test.calibration_error for name, model in models.items()}
     plots.reliability(folder / "reliability.png", bins, errors)
     ranked = {name: rows.sort_values("confidence", ascending=False, kind="stable") for name, rows in tested.items()}
+    names = places.names(landmarks)
     wrong = {name: rows[rows["actual"] != rows["predicted"]] for name, rows in ranked.items()}
+    for rows in wrong.values():
+        rows[["actual", "predicted"]] = rows[["actual", "predicted"]].map(
+            lambda landmark: names.get(landmark, landmark)
+        )
     gallery.mistakes(folder / "mistakes.png", data / "anonymous", wrong)
     confidences = inputs.numbers(data / "confidences.csv", ["confidence"], ["answer"])
     curve = inputs.numbers(folder / "rejection.csv", ["coverage", "risk"])

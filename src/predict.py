@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from landmarks.serving.predictor import Prediction, Predictor
 
 BATCH = 32
+FACTS = ("country", "latitude", "longitude", "url", "description")  # of a place, in the last columns of --csv
 CHOICES = 3  # most landmarks in a row of the table
 
 
@@ -153,13 +154,15 @@ def _write_json(results: Iterator[Result], loaded: "Predictor") -> bool:
 
 def _write_csv(results: Iterator[Result], loaded: "Predictor") -> bool:
     table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["photo", "second", "label", "name", "confidence", "surest", "majority", "error"])
+    table.writerow(["photo", "second", "label", "name", "confidence", "surest", "majority", "error", *FACTS])
     complete = True
     for photo, prediction, error, second, majority in results:
         cells = [""] * 4
         if prediction:
             cells = [prediction.label, prediction.name, f"{prediction.confidence:.6f}", prediction.top[0].label]
-        table.writerow([photo, second, *cells, majority, error])
+        place = prediction and prediction.place
+        facts = [getattr(place, fact) for fact in FACTS] if place else [""] * len(FACTS)
+        table.writerow([photo, second, *cells, majority, error, *facts])
         complete = complete and prediction is not None
     return complete
 

@@ -133,7 +133,7 @@ def _catalogue(params: Params) -> tuple[list[Finding], int, int]:
     asked = sample["classes"], sample["per_class"]
     try:
         if source.startswith(("http://", "https://")) or params["catalogue"]["clean"]:
-            for setting in ("source", "clean"):
+            for setting in ("source", "clean", "names"):
                 if params["catalogue"][setting]:
                     table_files.require(params["catalogue"][setting], f"catalogue.{setting}")
             return [], *asked  # the stages read it as it comes: it may have millions of rows

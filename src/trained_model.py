@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 Model = Annotated[Path, typer.Option(help="JSON of the cnn stage, its weights beside it")]
 Unchecked = Annotated[bool, typer.Option("--unchecked", help="Accept a model that dvc.lock does not record")]
-Names = Annotated[Path | None, typer.Option(help="CSV of id, name: what landmarks are called")]
+Names = Annotated[
+    Path | None,
+    typer.Option(help="CSV of id, name, …: what landmarks are called [landmarks.csv beside the model, if it is there]"),
+]
 Threshold = Annotated[
     float | None, typer.Option(min=0, max=1, help="Lowest confidence of a known landmark [the reject stage's]")
 ]

@@ -110,7 +110,10 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = classifier.build(made_by, classifier.load_backbone(made_by), 3)
     classifier.save(folder / "plain.json", classifier.Classifier(model, made_by, ["1", "2", "10"], 1.5))
     (folder / "threshold.json").write_text('{"confidence": 0.5}')
-    (folder / "names.csv").write_text("id,name\n1,Old Bridge\n10,Torre Añil\n999,Elsewhere\n")
+    bridge = "1,Old Bridge,Crosses the river,Spain,37.5,-4.25,https://example.org/bridge"
+    (folder / "landmarks.csv").write_text(
+        f"id,name,description,country,latitude,longitude,url\n{bridge}\n10,Torre Añil,,,,,\n999,Elsewhere,,,,,\n"
+    )
     record(folder)
     return folder / "plain.json"
 
@@ -119,7 +122,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def answering(untrained: Path) -> Predictor:
     from landmarks.serving import predictor
 
-    return predictor.load(untrained, untrained.with_name("dvc.lock"), untrained.with_name("names.csv"))
+    return predictor.load(untrained, untrained.with_name("dvc.lock"), untrained.with_name("landmarks.csv"))
 
 
 @pytest.fixture(scope="session")

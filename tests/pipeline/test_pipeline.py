@@ -26,7 +26,7 @@ from landmarks.common.errors import InputError
 from landmarks.evaluation import results, seed_study
 
 STAGES = (
-    "preflight", "catalogue", "clean", "sample", "download", "anonymize", "split", "keypoints", "sweep", "grid", "baseline",
+    "preflight", "catalogue", "clean", "sample", "places", "download", "anonymize", "split", "keypoints", "sweep", "grid", "baseline",
     "retrieve", "cnn", "fuse", "reject", "explain", "export", "evaluate", "plots", "gallery", "cards",
     "report",
 )  # fmt: skip

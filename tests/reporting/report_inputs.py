@@ -84,6 +84,7 @@ def make(root: Path, photos: Path, split: Path) -> Path:
     for name in DETECTORS:
         _write_keypoints(root / "data" / "keypoints" / f"{name}.arrow", "sift" if name == "upright" else name, rows)
     _write_evaluation(root, rows)
+    (root / "models" / "landmarks.csv").write_text("id,name\n1,Old Bridge\n2,Torre Añil\n")
     for name in CLASSICAL:
         (root / "models" / f"{name}.skops").write_bytes(bytes(len(name) * 1000))
     for name in NETWORKS:

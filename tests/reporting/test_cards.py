@@ -29,7 +29,8 @@ def inputs(tmp_path: Path) -> list[Path]:
     (tmp_path / "faces.json").write_text(json.dumps(audit | counts))
     made_by = asdict(recipe(module=("somewhere/module",), size=96))
     (tmp_path / "plain.json").write_text(json.dumps({"labels": ["1", "2"], "temperature": 1.5, "recipe": made_by}))
-    names = ("sample.csv", "split.csv", "unknown.csv", "faces.json", "plain.json")
+    (tmp_path / "landmarks.csv").write_text("id,name\n1,Old | Bridge\n2,Torre Añil\n")
+    names = ("sample.csv", "split.csv", "unknown.csv", "faces.json", "plain.json", "landmarks.csv")
     return [ROOT / "metrics" / "evaluation.json", *(tmp_path / name for name in names)]
 
 

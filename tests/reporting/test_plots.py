@@ -23,7 +23,7 @@ from landmarks.common.errors import InputError
 from landmarks.evaluation import metrics, results
 from landmarks.images import decoding
 from landmarks.privacy.redaction import Face
-from landmarks.reporting import figures, gallery, plots
+from landmarks.reporting import figures, gallery, labels, plots
 
 PHOTOS = {"train": 340, "validation": 80, "test": 180}
 
@@ -46,6 +46,7 @@ def left(photos: Path, split: Path, tmp_path_factory: pytest.TempPathFactory) ->
     results.Evaluation(
         models=scored, data={"reject": {"threshold": 0.5}, "split": rows["split"].value_counts().to_dict()}
     ).write(root / "evaluation.json")
+    (root / "landmarks.csv").write_text("id,name\n1,Old Bridge\n2,Torre Añil\n")
     answers = {"id": list("abcd"), "answer": ["right", "wrong", "unknown", "right"], "confidence": [0.9, 0.6, 0.2, 1]}
     pd.DataFrame(answers).to_csv(root / "data" / "confidences.csv", index=False)
     pd.DataFrame({"coverage": [0.5, 1], "risk": [0, 0.1]}).to_csv(root / "plots" / "rejection.csv", index=False)
@@ -91,9 +92,21 @@ def drawn(folder: Path) -> dict[str, bytes]:
 def test_the_charts_of_the_results_repeat_to_the_byte(script: Script, left: Path, tmp_path: Path) -> None:
     for name in "ab":
         shutil.copytree(left / "plots", tmp_path / name)
-    done = script("plots", left / "evaluation.json", left / "data", tmp_path / "a", "--title", "a test", "--folds", "3")
+    done = script(
+        "plots",
+        left / "evaluation.json",
+        left / "landmarks.csv",
+        left / "data",
+        tmp_path / "a",
+        "--title",
+        "a test",
+        "--folds",
+        "3",
+    )
     assert done.returncode == 0, done.stderr
-    plots_stage.main(left / "evaluation.json", left / "data", tmp_path / "b", stage.TitleConfig("a test"), 3)
+    plots_stage.main(
+        left / "evaluation.json", left / "landmarks.csv", left / "data", tmp_path / "b", stage.TitleConfig("a test"), 3
+    )
     names = {"accuracy.png", "grid.png", "mistakes.png", "rejection.png", "reliability.png"}
     assert set(drawn(tmp_path / "a")) == names
     assert drawn(tmp_path / "a") == drawn(tmp_path / "b")
@@ -104,9 +117,9 @@ def test_the_gallery_repeats_to_the_byte(script: Script, left: Path, tmp_path: P
     world.write_text(re.sub(r"landmarks: 12\b", "landmarks: 2", (ROOT / "data" / "demo" / "world.yaml").read_text()))
     (tmp_path / "b" / "keypoints").mkdir(parents=True)
     (tmp_path / "b" / "keypoints" / "of-an-earlier-run.png").write_bytes(b"")
-    done = script("gallery", left / "data", tmp_path / "a", world, "--features", "orb")
+    done = script("gallery", left / "data", left / "landmarks.csv", tmp_path / "a", world, "--features", "orb")
     assert done.returncode == 0, done.stderr
-    gallery_stage.main(left / "data", tmp_path / "b", world, ["orb"])
+    gallery_stage.main(left / "data", left / "landmarks.csv", tmp_path / "b", world, ["orb"])
     names = {"detections.png", "explain.png", "faces.png", "keypoints/orb.png", "retrieval.png"}
     assert set(drawn(tmp_path / "a")) == names
     assert all(cv2.imread(str(tmp_path / "a" / name)).shape[1] <= 700 for name in names)
@@ -119,11 +132,11 @@ def test_a_malformed_file_is_named(left: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"retrieval.csv: the photo 'other' is not in the split; run: dvc repro"):
         gallery_stage._draw_retrieval(tmp_path / "r.png", tmp_path)
     with pytest.raises(InputError, match=r"occlusion.npz: no such file; run: dvc repro explain"):
-        gallery_stage._draw_occlusions(tmp_path / "e.png", tmp_path / "occlusion.npz")
+        gallery_stage._draw_occlusions(tmp_path / "e.png", tmp_path / "occlusion.npz", {})
     for content in (b"nothing", b"", (left / "data" / "occlusion.npz").read_bytes()[:-40]):
         (tmp_path / "occlusion.npz").write_bytes(content)
         with pytest.raises(InputError, match=r"occlusion.npz: not a file of the explain stage .*dvc repro --force"):
-            gallery_stage._draw_occlusions(tmp_path / "e.png", tmp_path / "occlusion.npz")
+            gallery_stage._draw_occlusions(tmp_path / "e.png", tmp_path / "occlusion.npz", {})
 
 
 def test_the_figure_of_keypoints_needs_no_two_photos_of_a_landmark(photos: Path, tmp_path: Path) -> None:
@@ -156,22 +169,24 @@ def test_two_dollars_in_a_title_are_text_and_no_formula(tmp_path: Path) -> None:
 
 @given(st.lists(st.text("ab", max_size=9), max_size=30), st.integers(5, 9))
 def test_no_two_names_are_alike_after_cutting(names: list[str], most: int) -> None:
-    labels = figures.shortened(names, most)
-    assert list(labels) == list(dict.fromkeys(names))
-    assert len(set(labels.values())) == len(labels)
-    for name, label in labels.items():
+    short = labels.shortened(names, most)
+    assert list(short) == list(dict.fromkeys(names))
+    assert len(set(short.values())) == len(short)
+    for name, label in short.items():
         assert len(label) <= most
         assert label == name if len(name) <= most else "…" in label
 
 
 def test_a_name_is_cut_at_its_end_or_where_another_begins_alike_before_it() -> None:
     names = ["Sagrada Familia", "Sagrada Familia 2", "Alhambra", "Sagra…"]
-    assert list(figures.shortened(names, 8).values()) == ["Sagrada…", "Sagrad…2", "Alhambra", "Sagra…"]
+    assert list(labels.shortened(names, 8).values()) == ["Sagrada…", "Sagrad…2", "Alhambra", "Sagra…"]
 
 
 def test_charts_are_narrow_enough_for_two_beside_each_other(left: Path, tmp_path: Path) -> None:
     shutil.copytree(left / "plots", tmp_path / "p")
-    plots_stage.main(left / "evaluation.json", left / "data", tmp_path / "p", stage.TitleConfig("a test"), 3)
+    plots_stage.main(
+        left / "evaluation.json", left / "landmarks.csv", left / "data", tmp_path / "p", stage.TitleConfig("a test"), 3
+    )
     assert all(cv2.imread(str(path)).shape[1] <= 700 for path in (tmp_path / "p").glob("*.png"))
 
 

@@ -34,7 +34,7 @@ def test_the_record_of_a_model_has_its_files_threshold_and_parameters(answering:
     assert commit is None or len(commit.removesuffix("-dirty")) == 40
 
 
-@pytest.mark.parametrize("name", ["plain.json", "plain.weights.h5", "threshold.json"])
+@pytest.mark.parametrize("name", ["plain.json", "plain.weights.h5", "threshold.json", "landmarks.csv"])
 def test_a_model_that_differs_from_the_recorded_one_is_an_error(name: str, folder: Path) -> None:
     from landmarks.serving import predictor
 
@@ -87,9 +87,9 @@ def test_a_model_that_dvc_links_into_a_shared_cache_is_the_recorded_one(
 
     repository = Clone(Path(shutil.copytree(untrained.parent, tmp_path / "real" / "año 1")))
     (repository.folder / "dvc.lock").unlink()
-    for name in ("plain.json", "plain.weights.h5", "threshold.json"):
+    for name in ("plain.json", "plain.weights.h5", "threshold.json", "landmarks.csv"):
         (repository.folder / name).rename(repository.folder / f"made.{name}")
-    outs = {"cnn": ["plain.json", "plain.weights.h5"], "reject": ["threshold.json"]}
+    outs = {"cnn": ["plain.json", "plain.weights.h5"], "reject": ["threshold.json"], "places": ["landmarks.csv"]}
     stages = {
         stage: {"cmd": " && ".join(f"cp made.{name} {name}" for name in names), "outs": names}
         for stage, names in outs.items()

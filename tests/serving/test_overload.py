@@ -38,7 +38,7 @@ def one_colour(side: int, kind: str = "WEBP") -> bytes:
 def changed(predictor: "Predictor", **methods: Any) -> "Predictor":
     """The predictor with other methods."""
     kind = type("Changed", (type(predictor),), methods)
-    copy: Predictor = kind(network=predictor.network, names=predictor.names, record=predictor.record)
+    copy: Predictor = kind(network=predictor.network, places=predictor.places, record=predictor.record)
     return copy
 
 

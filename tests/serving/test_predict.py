@@ -195,7 +195,7 @@ def test_the_command_predicts_what_it_can_read(
     (tmp_path / "1.jpg").write_bytes(photo)
     (tmp_path / "2.jpg").write_bytes(photo[:2000])
     sources = (tmp_path, tmp_path / "3.jpg", f"{host.url}/photo/1-0.jpg")
-    options = ("--model", untrained, "--unchecked", "--names", untrained.with_name("names.csv"), "--threshold", 0.1)
+    options = ("--model", untrained, "--unchecked", "--threshold", 0.1)
     done = script("predict", *sources, *options, "--json", "--loopback")
     assert done.returncode == 1
     printed = json.loads(done.stdout)

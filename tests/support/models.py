@@ -55,10 +55,11 @@ def record(folder: Path) -> None:
     """The dvc.lock of a plain.json and the threshold chosen on it."""
     entries = {
         name: {"path": name, "hash": "md5", "md5": dvc_lineage.md5(folder / name)}
-        for name in ("plain.json", "plain.weights.h5", "threshold.json")
+        for name in ("plain.json", "plain.weights.h5", "threshold.json", "landmarks.csv")
     }
     model = [entries["plain.json"], entries["plain.weights.h5"]]
     stages = {
+        "places": {"cmd": "x", "outs": [entries["landmarks.csv"]]},
         "cnn@plain": {"cmd": "x", "outs": model},
         "reject": {"cmd": "x", "deps": model, "outs": [entries["threshold.json"]]},
     }

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from landmarks.images import decoding
-from landmarks.reporting.figures import RIGHT, WIDE, WRONG, Picture, canvas, cells, save, shortened, show
+from landmarks.reporting.figures import RIGHT, WIDE, WRONG, Picture, canvas, cells, save, show
+from landmarks.reporting.labels import shortened
 
 EXAMPLES = 2  # photos whose faces are found in the before-and-after figure; one more misses some
 SURE = 0.6  # score of a face that is certainly one, in the photos of that figure

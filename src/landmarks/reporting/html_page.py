@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from landmarks.common.errors import InputError
 from landmarks.common.files import whole
+from landmarks.reporting.labels import shortened
 
 TEMPLATES = Path(__file__).parent / "templates"
 QUALITY = 80  # of the WebP pictures
@@ -82,12 +84,13 @@ def write(path: Path, facts: Mapping[str, Any]) -> None:
     """
     env = environment(autoescape=True)
     env.filters.update(number=number, size=size, probability=_probability, spans=_spans, reason=_reason)
+    env.filters.update(called=partial(_called, facts["names"]))
     try:
         page = env.get_template("report.html").render(facts)
     except jinja2.UndefinedError as error:
         raise InputError(f"report.html: a result is missing: {error.message}; run: dvc repro evaluate") from None
-    with whole(path) as partial:
-        partial.write_text(page, encoding="utf-8")
+    with whole(path) as file:
+        file.write_text(page, encoding="utf-8")
 
 
 def _webp(picture: Image.Image) -> Picture:
@@ -98,6 +101,11 @@ def _webp(picture: Image.Image) -> Picture:
 
 def _address(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _called(names: Mapping[str, str], landmark: str, most: int = 0) -> str:
+    """The name of a landmark, of at most ``most`` letters; its id if it has none."""
+    return (shortened(names.values(), most) if most else {}).get(name := names.get(landmark, landmark), name)
 
 
 def _spans(numbers: list[int]) -> str:

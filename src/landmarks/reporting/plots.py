@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from landmarks.evaluation import seed_study
 from landmarks.evaluation.results import ModelScores
-from landmarks.reporting.figures import PARTS, RIGHT, WIDE, WRONG, canvas, save, shortened
+from landmarks.reporting.figures import PARTS, RIGHT, WIDE, WRONG, canvas, save
+from landmarks.reporting.labels import shortened
 
 ANSWERS = {"right": ("known, right", RIGHT), "wrong": ("known, wrong", WRONG), "unknown": ("unknown", "#767676")}
 NAME = 16  # letters of a model's name

@@ -8,7 +8,7 @@ from typing import Any
 
 from landmarks.common.errors import InputError
 from landmarks.common.files import read_json, read_yaml
-from landmarks.dataset import tables
+from landmarks.dataset import places, tables
 from landmarks.evaluation import results
 from landmarks.evaluation.results import ModelScores
 from landmarks.reporting import html_page, sections, svg_charts
@@ -37,6 +37,7 @@ def gather(
         "data": found.data,
         **_settings(params, inputs(profile)),
         "title": title,
+        "names": places.names(inputs(models / "landmarks.csv")),
         "failed": sum(found.data["download"]["failed"].values()),
         "packages": pins(inputs(lock)),
         "thesis": read_yaml(html_page.TEMPLATES / "thesis.yaml"),

@@ -7,7 +7,8 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from landmarks.reporting.figures import canvas, shortened
+from landmarks.reporting.figures import canvas
+from landmarks.reporting.labels import shortened
 
 STYLES = (("#1f4e79", "-"), ("#b3541e", "--"), ("#7a8da0", ":"), ("#3c7d3c", "-."))  # told apart in grey, too
 WIDE, HIGH = 4.2, 2.9  # inches: on a phone's 340 pixels the 9 point letters stay readable

@@ -1,6 +1,6 @@
 """The predictor: from the bytes of a photo to the name of the landmark and its probability."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from landmarks.common import knobs
 from landmarks.common.errors import InputError
 from landmarks.common.files import read_json
-from landmarks.dataset import schema, tables
+from landmarks.dataset import places, schema
+from landmarks.dataset.places import Place
 from landmarks.deep import classifier
 from landmarks.deep.runtime import convert_variables_to_constants_v2, tf
 from landmarks.images import decoding
@@ -41,6 +42,7 @@ class Prediction:
     confidence: float  # of the most probable landmark, known or not
     known: bool
     top: list[Choice]  # the most probable first
+    place: Place | None = None  # what is known about the landmark; of unknown, nothing
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,10 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network, the names of its landmarks, and the record of the model with its threshold."""
+    """A network, what is known about its landmarks, and the record of the model with its threshold."""
 
     network: classifier.Classifier
-    names: dict[str, str]
+    places: Mapping[str, Place]  # by label
     record: ModelRecord
 
     def preprocess(self, content: bytes, max_pixels: int = decoding.MAX_PIXELS) -> Pictures:
@@ -93,11 +95,14 @@ class Predictor:
         best = choices[0]
         known = threshold is None or best.confidence >= threshold
         label, name = (best.label, best.name) if known else (schema.UNKNOWN, schema.UNKNOWN)
-        return Prediction(label=label, name=name, confidence=best.confidence, known=known, top=choices[:top])
+        place = self.places.get(label) if known else None
+        return Prediction(
+            label=label, name=name, confidence=best.confidence, known=known, top=choices[:top], place=place
+        )
 
     def display_name(self, label: str) -> str:
-        """The name of a landmark for people; its id if the table of names does not have it."""
-        return self.names.get(label, label)
+        """The name of a landmark for people; its id if none is known."""
+        return self.places[label].name if label in self.places else label
 
     def _forward_batch(self, pictures: Pictures) -> tuple[Vectors, Vectors]:
         """``forward`` for up to ``classifier.BLOCK``, padded to a power of two: TensorFlow keeps memory for every batch size."""
@@ -129,7 +134,7 @@ def load(
     Args:
         model: its JSON, the weights beside it.
         lock: the dvc.lock whose hashes both files must have; None accepts them as they are.
-        names: a CSV of id, name.
+        names: a CSV as ``places.read`` takes it; None takes landmarks.csv of the places stage, beside the model, if it is there.
         threshold: lowest confidence of a known landmark; None takes the one that the reject stage chose for this model.
         threads: of one call, 0: one per core; several calls at once have a higher throughput on one each. Set for the
             whole process, before anything else that TensorFlow does.
@@ -139,21 +144,24 @@ def load(
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     files = [model, model.with_suffix(".weights.h5")]
+    beside = model.with_name("landmarks.csv")
     if lock:
         dvc_lock = dvc_lineage.read(lock)
         hashes = dvc_lock.check(files)
+        if names is None and beside.exists():
+            dvc_lock.check([beside])
         if threshold is None:
             threshold = _read_threshold(model.with_name("threshold.json"), model, dvc_lock)
     else:
         hashes = {str(file): dvc_lineage.md5(file) for file in files}
-    name_of = _read_names(names) if names else {}
+    names = names or (beside if beside.exists() else None)
     network = classifier.load(model)
     record = ModelRecord(
         model=str(model), md5=hashes, checked=lock is not None, commit=dvc_lineage.commit(model.parent),
         threshold=threshold, temperature=network.temperature, labels=list(network.labels),
         parameters=knobs.flat(network.recipe),
     )  # fmt: skip
-    predictor = Predictor(network=network, names=name_of, record=record)
+    predictor = Predictor(network=network, places=places.read(names) if names else {}, record=record)
     predictor.forward(np.zeros((1, *network.preprocessing.shape), np.uint8))
     return predictor
 
@@ -167,11 +175,3 @@ def _read_threshold(file: Path, model: Path, dvc_lock: dvc_lineage.DvcLock) -> f
         return float(read_json(file, "reject")["confidence"])
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{file}: has no confidence; run: dvc repro --force reject") from None
-
-
-def _read_names(path: Path) -> dict[str, str]:
-    table = tables.read(path, ["id", "name"])
-    if (repeated := table["id"].duplicated()).any():
-        row = int(repeated.to_numpy().argmax())
-        raise InputError(f"{path}: row {row + 2}: the id {table['id'].iloc[row]!r} is in an earlier row; remove one")
-    return dict(zip(table["id"], table["name"], strict=True))
