@@ -28,7 +28,7 @@ def main(
     parts = tables.read_split(split)
     tables.require_parts(split, parts["split"])
     files = stage.declared(predictions, ".parquet", stage.models(), model)
-    tested = {name: prediction_files.read(path, parts["landmark_id"]) for name, path in files.items()}
+    tested = prediction_files.Predictions(files, parts["landmark_id"])
     found = Evaluation(models=metrics.compare(tested, parts["split"]), data=_counted(counts, audit))
     test = parts.index[parts["split"] == "test"]
     with whole_folder(confusion) as folder:

@@ -102,7 +102,11 @@ def test_holm_never_lowers_a_p_nor_changes_their_order(values: list[float]) -> N
     assert [found[i] for i in np.argsort(values)] == sorted(found)
 
 
-def test_probabilities_are_scored_as_by_hand() -> None:
+@pytest.mark.parametrize("block", [1, 2, metrics.BLOCK])
+def test_probabilities_are_scored_as_by_hand_however_many_photos_at_once(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "BLOCK", block)
     shares = np.array([[0.5, 0.25, 0.15, 0.1], [0.1, 0.2, 0.3, 0.4], [0, 0, 0, 1]])
     found = metrics.probability_scores([0, 0, 2], shares)
     assert found.top3 == round(

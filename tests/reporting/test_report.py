@@ -258,3 +258,24 @@ def test_the_script_writes_the_same_page(script: Script, left: Path, page: Path,
     done = script("report", *arguments(left), tmp_path / "p.html", "--title", TITLE)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "p.html").read_bytes() == page.read_bytes()
+
+
+def test_of_a_thousand_landmarks_the_worst_the_best_and_the_distribution_are_shown(left: Path, tmp_path: Path) -> None:
+    changed = evaluation(left)
+    recalls = {str(number): (number + 0.5) / 1000 for number in range(1000)}
+    scores = {name: {"precision": 0.5, "recall": recall, "f1": 0.5} for name, recall in recalls.items()}
+    changed["models"]["bayes"]["per_class"] = scores
+    pairs = [(name, name if place % 20 < 20 * recalls[name] else "999") for name in recalls for place in range(20)]
+    csv, was = left / "plots" / "confusion" / "bayes.csv", (left / "plots" / "confusion" / "bayes.csv").read_bytes()
+    pd.DataFrame(pairs, columns=["actual", "predicted"]).assign(id=range(len(pairs)), confidence=0.5).to_csv(
+        csv, index=False
+    )
+    found = Read(write_with(left, "metrics/evaluation.json", json.dumps(changed), tmp_path / "p.html"))
+    csv.write_bytes(was)
+    assert [row[0] for row in found.rows["classes-bayes"][1:]] == [str(n) for n in (*range(20), *range(980, 1000))]
+    assert [row[1] for row in found.rows["recalls-bayes"][1:]] == ["100"] * 10
+    matrix = found.rows["confusion-bayes"]
+    assert matrix[0][1:] == [*map(str, range(20)), "all others"]
+    assert [row[0] for row in matrix[1:]] == [str(n) for n in range(20)]
+    assert all(sum(map(int, row[1:])) == 20 for row in matrix[1:])
+    assert "recalls-plain" not in found.rows

@@ -1,6 +1,6 @@
 """What a model says of every photo: the probability of each landmark, as a Parquet file."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +50,33 @@ def read(path: Path, landmarks: pd.Series) -> pd.DataFrame:
         raise InputError(f"{path}: the photo {wrong[0]!r} is of another landmark than in the split; run: dvc repro")
     if not (known := (PROBABILITY + table["actual"]).isin(table.columns)).all():
         raise InputError(f"{path}: the photo {known.idxmin()!r} has no probability of its landmark; run: dvc repro")
-    numbers = table[["confidence", *(name for name in table.columns if name.startswith(PROBABILITY))]]
-    sound = ((numbers >= 0) & (numbers <= 1)).all(axis=1)
+    sound = table["confidence"].between(0, 1)
+    for name in table.columns:  # one after the other: of 1,000 landmarks they are most of the memory
+        if name.startswith(PROBABILITY):
+            sound &= table[name].between(0, 1)
     if not sound.all():
         raise InputError(f"{path}: the photo {sound.idxmin()!r} has no confidence between 0 and 1; run: dvc repro")
     return table
+
+
+class Predictions(Mapping[str, pd.DataFrame]):
+    """What ``read`` gives of each file, by model, read whenever it is asked for: memory holds one model at a time."""
+
+    def __init__(self, files: Mapping[str, Path], landmarks: pd.Series) -> None:
+        """Take the ``files`` by model, and the ``landmarks`` of the photos, which are indexed by id."""
+        self._files, self._landmarks = files, landmarks
+
+    def __getitem__(self, model: str) -> pd.DataFrame:
+        """Read the file of a model."""
+        return read(self._files[model], self._landmarks)
+
+    def __iter__(self) -> Iterator[str]:
+        """The models in their order."""
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        """How many models there are."""
+        return len(self._files)
 
 
 def probabilities(table: pd.DataFrame) -> tuple[list[str], NDArray[np.float64]]:

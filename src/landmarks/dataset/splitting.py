@@ -1,7 +1,7 @@
 """Which photo is for training, which for selection, which for the one test."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import product
 
 import numpy as np
@@ -29,7 +29,7 @@ def split(
     def rank(unit: list[int]) -> bytes:
         return hashlib.blake2b(f"{seed} {min(ids[i] for i in unit)}".encode()).digest()
 
-    total = {name: landmarks.count(name) for name in set(landmarks)}
+    total = Counter(landmarks)
     quota = {(name, "test"): round(n * test) for name, n in total.items()}
     quota |= {(name, "validation"): round(n * validation) for name, n in total.items()}
     result = [""] * len(ids)

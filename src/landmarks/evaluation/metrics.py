@@ -1,7 +1,7 @@
 """How good a model is, and how sure we are of it."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from landmarks.dataset import prediction_files, schema
 from landmarks.evaluation import calibration, significance
 from landmarks.evaluation.results import DIGITS, ClassScore, ModelScores, ProbabilityScores, Score
 
+BLOCK = 4096  # photos whose probabilities of all landmarks are looked at at once
 LOWEST = 1e-15  # a probability of 0 would make the mean log-loss infinite
 
 
@@ -43,24 +44,35 @@ def mcnemar(right: pd.Series, other_right: pd.Series) -> float:
     return float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
-def probability_scores(actual: Sequence[int], probabilities: NDArray[np.floating[Any]]) -> ProbabilityScores:
+def probability_scores(
+    actual: Sequence[int] | NDArray[np.int64], probabilities: NDArray[np.floating[Any]]
+) -> ProbabilityScores:
     """What ``ProbabilityScores`` has of probabilities (n, landmarks) and the columns ``actual`` (n,) of the right landmarks.
 
     Of equal probabilities the first column counts as the higher; the log-loss takes none for lower than ``LOWEST``.
     """
-    rows, columns = np.arange(len(actual)), np.asarray(actual)
+    columns = np.asarray(actual)
+    each = [_of_block(columns[start : start + BLOCK], probabilities[start : start + BLOCK])
+            for start in range(0, len(columns), BLOCK)]  # fmt: skip
+    return ProbabilityScores(*(_round(np.concatenate(values).mean()) for values in zip(*each, strict=True)))
+
+
+def _of_block(
+    columns: NDArray[np.int64], probabilities: NDArray[np.floating[Any]]
+) -> tuple[NDArray[np.bool_], NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+    """Of each photo: whether the right landmark is among the first three, its log-loss and its Brier score."""
+    rows = np.arange(len(columns))
     highest = np.argsort(-probabilities, axis=1, kind="stable")[:, :3]
     truth = np.zeros(probabilities.shape)
     truth[rows, columns] = 1
-    values = (
-        (highest == columns[:, None]).any(axis=1).mean(),
-        -np.log(np.maximum(probabilities[rows, columns], LOWEST)).mean(),
-        ((probabilities - truth) ** 2).sum(axis=1).mean(),
+    return (
+        (highest == columns[:, None]).any(axis=1),
+        -np.log(np.maximum(probabilities[rows, columns], LOWEST)),
+        ((probabilities - truth) ** 2).sum(axis=1),
     )
-    return ProbabilityScores(*map(_round, values))
 
 
-def compare(predictions: dict[str, pd.DataFrame], split: pd.Series) -> dict[str, ModelScores]:
+def compare(predictions: Mapping[str, pd.DataFrame], split: pd.Series) -> dict[str, ModelScores]:
     """Every model on every part, by name; ``predictions`` as ``prediction_files.read`` gives them, indexed by id as ``split``."""
     test = split.index[split == "test"]
     right = {name: table.loc[test, "actual"] == table.loc[test, "predicted"] for name, table in predictions.items()}
@@ -81,7 +93,7 @@ def compare(predictions: dict[str, pd.DataFrame], split: pd.Series) -> dict[str,
 
 def _of_rows(rows: pd.DataFrame) -> ProbabilityScores:
     labels, probabilities = prediction_files.probabilities(rows)
-    return probability_scores([labels.index(label) for label in rows["actual"]], probabilities)
+    return probability_scores(pd.Index(labels).get_indexer(pd.Index(rows["actual"])), probabilities)
 
 
 def _round(value: float | np.floating[Any]) -> float:

@@ -33,7 +33,8 @@ def gather(
     )  # of what is read here; the page misses others by itself
     require(evaluation, found.data, needed, "dvc repro --force evaluate")
     facts: dict[str, Any] = {
-        "models": found.models,
+        "models": {name: sections.by_landmark(model) for name, model in found.models.items()},
+        "recalls": {name: sections.distribution(model) for name, model in found.models.items()},
         "data": found.data,
         **_settings(params, inputs(profile)),
         "title": title,

@@ -1,6 +1,9 @@
 """What each section of the report shows, as plain values and pictures: no words, no HTML."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,9 @@ from landmarks.reporting.inputs import Inputs, numbers, recipe
 
 ENDS = 5  # first and last rows of a table too long to show
 SIDE = 320  # pixels of the longer side of an example photo
+MANY = 40  # landmarks that tables show whole; of more, the worst and the best
+SHOWN = 20
+OTHERS = "all others"  # the column of a confusion matrix for what it does not show
 
 
 def _counted(column: pa.ChunkedArray) -> list[tuple[str, int]]:
@@ -72,7 +78,7 @@ def examples(split: pd.DataFrame, audited: dict[str, Any], anonymous: Path) -> l
     """An examined photo of each landmark, by turns without and with faces where there are both (figures 4 and 5)."""
     shown = []
     groups = sorted(split.groupby("landmark_id"), key=lambda group: schema.natural(str(group[0])))
-    for place, (landmark, rows) in enumerate(groups):
+    for place, (landmark, rows) in enumerate(groups[:MANY]):
         wanted = bool(place % 2)
         chosen = min(rows.index, key=lambda id_: (bool(audited.get(id_, {}).get("faces")) != wanted, id_))
         path = anonymous / f"{chosen}.jpg"
@@ -113,13 +119,39 @@ def confusion(path: Path) -> dict[str, Any]:
     """The confusion matrix of a model, in counts and in shares of each row (the thesis' figures 25, 26, 32, 33)."""
     table = tables.read(path, ["actual", "predicted"])
     labels = sorted({*table["actual"], *table["predicted"]}, key=schema.natural)
-    counts = sklearn.metrics.confusion_matrix(table["actual"], table["predicted"], labels=labels)
+    if len(labels) > MANY:
+        right = (table["actual"] == table["predicted"]).groupby(table["actual"]).mean()
+        labels = _ranked({str(label): float(recall) for label, recall in right.items()})[:SHOWN]
+        table = table[table["actual"].isin(labels)]
+        table = table.assign(predicted=table["predicted"].where(table["predicted"].isin(labels), OTHERS))
+    columns = [*labels, OTHERS] if OTHERS in set(table["predicted"]) else labels
+    counts = sklearn.metrics.confusion_matrix(table["actual"], table["predicted"], labels=columns)[: len(labels)]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     rows = [
         (label, [(int(count), *_cell(float(share))) for count, share in zip(*row, strict=True)])
         for label, *row in zip(labels, counts, shares, strict=True)
     ]
-    return {"labels": labels, "rows": rows}
+    return {"labels": columns, "rows": rows}
+
+
+def by_landmark(scored: ModelScores) -> ModelScores:
+    """The same scores, of more than ``MANY`` landmarks those with the lowest and the highest recall, in this order."""
+    ranked = _ranked({label: row.recall for label, row in scored.per_class.items()})
+    if len(ranked) <= MANY:
+        return scored
+    return replace(scored, per_class={label: scored.per_class[label] for label in ranked[:SHOWN] + ranked[-SHOWN:]})
+
+
+def distribution(scored: ModelScores) -> list[tuple[str, int]]:
+    """How many landmarks have a recall in each tenth; nothing where ``by_landmark`` has all of them."""
+    recalls = [row.recall for row in scored.per_class.values()]
+    counts, ends = np.histogram(recalls, bins=10, range=(0, 1))
+    tenths = [f"{low:.1f} to {high:.1f}" for low, high in pairwise(ends)]
+    return list(zip(tenths, counts.tolist(), strict=True)) if len(recalls) > MANY else []
+
+
+def _ranked(recall: Mapping[str, float]) -> list[str]:
+    return sorted(recall, key=lambda label: (recall[label], schema.natural(label)))
 
 
 def network(folder: Path, history: Path, name: str, inputs: Inputs, scored: ModelScores) -> dict[str, Any]:
