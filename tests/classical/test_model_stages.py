@@ -55,6 +55,11 @@ def test_the_sweep_chooses_by_validation_and_shows_what_choosing_on_the_test_set
     succeed(script("sweep", described, split, *out, *numbers, "--folds", 3))
     table, told = pd.read_csv(out[0]), json.loads(out[1].read_text())
     assert told["validation"] == table["validation"].max()
+    assert told["components"] in told["within_one_error"] == sorted(set(told["within_one_error"]))
+    beyond = table[~table["components"].isin(told["within_one_error"])]
+    assert (
+        beyond["validation"] < table.loc[table["components"].isin(told["within_one_error"]), "validation"].min()
+    ).all()
     assert told["thesis_test"] == table["test"].max()
     assert told["test"] == table.set_index("components").loc[told["components"], "test"]
     assert told["gained_by_looking"] == round(told["thesis_test"] - told["test"], 4) >= 0

@@ -360,6 +360,11 @@ def test_the_committed_models_beat_always_the_same_answer_and_can_be_taken_at_th
             assert model.test.top1 >= max(COMMITTED.models[other].test.top1 for other in ("bayes_raw", "bayes"))
 
 
+def test_cross_validation_supports_the_number_of_components_in_params_yaml() -> None:
+    """It is typed by hand, so that it can be varied; chosen on training photos all the same."""
+    assert PARAMS["pca"]["n"] in COMMITTED.data["sweep"]["within_one_error"]
+
+
 def test_the_numbers_in_the_readme_are_those_of_the_committed_results_and_of_five_seeds() -> None:
     readme = (ROOT / "README.md").read_text()
     rows = pd.read_csv(ROOT / "metrics" / "seeds.csv")
