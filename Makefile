@@ -58,7 +58,7 @@ lint: develop  ## check style, types and the direction of imports
 	mypy bench
 	PYTHONPATH=src lint-imports --no-cache
 
-seeds: setup  ## run the experiment with five seeds and two numbers of components (20 minutes): metrics/seeds.csv
+seeds: setup  ## run the experiment with five seeds, two numbers of components and four draws of photos: metrics/seeds.csv
 	python src/seed_study.py metrics/seeds.csv docs/seeds.png --components 10
 
 unexport PHOTOS  # what it says is no make: a path may hold a $$

@@ -1,4 +1,4 @@
-"""The experiment over several seeds and numbers of components: `make seeds`.
+"""The experiment over several seeds, numbers of components and draws of photos: `make seeds`.
 
 No stage: each run is a DVC experiment, the whole pipeline of it, in DVC's own queue. What ran for the same commit is not run
 again. Stop it when you like: the queue goes on, and the next time finds what it made.
@@ -22,26 +22,30 @@ from landmarks.dataset import tables
 from landmarks.evaluation import seed_study as study
 from landmarks.reporting import plots
 
-Run = tuple[int, int]  # seed, principal components
-AXES = ("seed", "pca.n")
+Run = tuple[int, int, int]  # seed, sample, principal components
+AXES = ("seed", "sample.seed", "pca.n")
 PATIENCE = 5  # seconds between two looks at the queue
 
 
 def main(
-    table: Annotated[Path, typer.Argument(help="CSV to write: model, seed, components, validation, test")],
+    table: Annotated[Path, typer.Argument(help="CSV to write: model, seed, sample, components, validation, test")],
     figure: Annotated[Path, typer.Argument(help="PNG to write: mean and band by components and by model")],
     seeds: Annotated[int, typer.Option(min=2, help="As many runs: of seed 0, 1 and so on")] = 5,
+    samples: Annotated[int, typer.Option(min=1, help="Draws of photos: of sample.seed as it is, 1 more and so on")] = 4,
     components: Annotated[list[int] | None, typer.Option(min=1, help="Another pca.n; may be repeated")] = None,
 ) -> None:
     """Queue the runs that are missing, wait for them, write the accuracies of all and compare the models, paired by seed.
 
+    The seed, which deals the photos, is varied for every number of components; the photos that are drawn, for seed 0 and pca.n.
     Differences have 95 % intervals and p values of the corrected resampled t-test (Nadeau and Bengio, 2003), since the splits
     of the seeds overlap; p_holm is corrected for the number of models, too.
     """
     _require_commit([table, figure])
     params = dvc.api.params_show()
     n, title, shares = params["pca"]["n"], params["report"]["title"], params["split"]
-    wanted = sorted(itertools.product(range(seeds), {n, *(components or [])}))
+    drawn = params["sample"]["seed"]
+    wanted = sorted(itertools.product(range(seeds), [drawn], {n, *(components or [])}))
+    wanted += [(0, other, n) for other in range(drawn + 1, drawn + samples)]
     runs = _experiments()
     missing = [run for run in wanted if run not in runs]
     for run in missing:
@@ -52,6 +56,7 @@ def main(
     tables.write(table, found)
     plots.over_seeds(figure, found, n, title)
     print(study.summary(found, n).round(3).to_string())
+    print(f"\nother photos, seed 0\n{study.summary(found, n, 'sample').round(3).to_string()}")
     ratio = shares["test"] / (1 - shares["test"] - shares["validation"])
     print(f"\n{study.paired(found, n, ratio).round(3).to_string()}")
 
@@ -71,7 +76,7 @@ def _experiments() -> dict[Run, dict[str, Any]]:
     # with a dot: the folder models, a dependency, has the name of a block
     fixed = [key for key in workspace if "." in key and key.split(".")[0] in blocks and key not in AXES]
     alike = [row for row in rows if all(row.get(key) == workspace[key] for key in fixed)]
-    return {(int(row["seed"]), int(row["pca.n"])): row for row in alike}
+    return {(int(row["seed"]), int(row["sample.seed"]), int(row["pca.n"])): row for row in alike}
 
 
 def _finished(wanted: list[Run]) -> dict[Run, dict[str, Any]]:

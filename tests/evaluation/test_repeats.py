@@ -1,4 +1,4 @@
-"""The experiment with other seeds: mean and standard deviation, paired comparisons, and a chart."""
+"""The experiment with other seeds and other photos: mean and standard deviation, paired comparisons, and a chart."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from landmarks.reporting import plots
 
 ROWS = pd.DataFrame(
     [
-        (model, seed, n, 0.5, (0.9 if model == "plain" else 0.1 + n / 100) + seed / 10)
-        for n in (5, 10) for seed in (0, 1, 2) for model in ("tree", "plain", "bayes")
+        (model, seed, sample, n, 0.5, (0.9 if model == "plain" else 0.1 + n / 100) + seed / 10 + (sample - 7) / 50)
+        for n, seeds, sample in ((5, 3, 7), (10, 3, 7), (10, 1, 8)) for seed in range(seeds) for model in ("tree", "plain", "bayes")
     ],
     columns=list(seed_study.COLUMNS),
 )  # fmt: skip
@@ -27,6 +27,12 @@ def test_mean_and_sample_deviation_are_over_the_seeds_of_one_number_of_component
     single = seed_study.summary(ROWS[ROWS["seed"] == 0], 5)
     assert single["sd"].isna().all()
     assert (single["count"] == 1).all()
+
+
+def test_other_photos_are_an_axis_of_their_own_from_the_run_that_both_share() -> None:
+    found = seed_study.summary(ROWS, 10, "sample")
+    assert found.loc["plain"].to_dict() == pytest.approx({"mean": 0.91, "sd": 0.02 / np.sqrt(2), "count": 2})
+    assert seed_study.summary(ROWS, 5, "sample")["count"].tolist() == [1, 1, 1]
 
 
 def test_overlapping_splits_widen_the_t_test_by_the_ratio_of_test_to_training_photos() -> None:

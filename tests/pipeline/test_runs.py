@@ -19,7 +19,16 @@ from landmarks.serving import dvc_lineage
 if TYPE_CHECKING:
     from pipeline.conftest import Origin
 
-SEED_STUDY = (sys.executable, "src/seed_study.py", "metrics/seeds.csv", "docs/seeds.png", "--seeds", "2")
+SEED_STUDY = (
+    sys.executable,
+    "src/seed_study.py",
+    "metrics/seeds.csv",
+    "docs/seeds.png",
+    "--seeds",
+    "2",
+    "--samples",
+    "2",
+)
 
 
 def run_in(clone: Clone, *command: object) -> subprocess.CompletedProcess[str]:
@@ -136,15 +145,18 @@ def test_two_clones_make_the_same_results_to_the_byte(first_run: Clone, tmp_path
 
 
 @pytest.mark.nightly
-def test_the_experiment_is_repeated_with_other_seeds_and_components_and_only_what_is_missing_runs(clone: Clone) -> None:
+def test_the_experiment_is_repeated_with_other_seeds_components_and_photos_and_only_what_is_missing_runs(
+    clone: Clone,
+) -> None:
     clone.run(*SEED_STUDY, "--components", "3")
     rows = pd.read_csv(clone.folder / "metrics" / "seeds.csv")
-    assert set(zip(rows["seed"], rows["components"], strict=True)) == {(0, 3), (0, 6), (1, 3), (1, 6)}
+    runs = set(zip(rows["seed"], rows["sample"], rows["components"], strict=True))
+    assert runs == {(0, 0, 3), (0, 0, 6), (1, 0, 3), (1, 0, 6), (0, 1, 6)}
     committed = json.loads((clone.folder / "metrics" / "results.json").read_text())["accuracy"]
-    own = rows[(rows["seed"] == 0) & (rows["components"] == 6)].set_index("model")
+    own = rows[(rows["seed"] == 0) & (rows["sample"] == 0) & (rows["components"] == 6)].set_index("model")
     assert {model: own.loc[model, "test"] for model in own.index} == committed
     assert (clone.folder / "docs" / "seeds.png").read_bytes().startswith(b"\x89PNG")
     before = clone.dvc("queue", "status")
-    assert before.count("Success") == 3
+    assert before.count("Success") == 4
     clone.run(*SEED_STUDY)
     assert clone.dvc("queue", "status") == before

@@ -113,26 +113,32 @@ def grid(path: Path, scores: pd.DataFrame, photos: int, folds: int) -> None:
 
 
 def over_seeds(path: Path, rows: pd.DataFrame, components: int, title: str) -> None:
-    """Mean and standard deviation of the test accuracy over seeds, by principal components and by model.
+    """Mean and standard deviation of the test accuracy, over seeds by principal components; by model over seeds and over draws of photos.
 
     ``rows`` has ``seed_study.COLUMNS``; the models are compared in the runs with that many ``components``.
     """
     figure, (left, right) = canvas(9.5, 4, columns=2)
-    different = rows.groupby(["model", "seed"], sort=False)["test"].nunique().groupby("model", sort=False).max()
+    split_anew = rows[rows["sample"] == rows["sample"].iloc[0]]
+    different = split_anew.groupby(["model", "seed"], sort=False)["test"].nunique().groupby("model", sort=False).max()
     varied = list(different.index[different > 1])
     for name, line in zip(varied, ("-", "--", "-.", ":"), strict=False):
-        runs = rows[rows["model"] == name].groupby("components")["test"]
+        runs = split_anew[split_anew["model"] == name].groupby("components")["test"]
         mean, sd = runs.mean(), runs.std(ddof=1).fillna(0)
         (drawn,) = left.plot(mean.index, mean, line, marker="o", label=name)
         left.fill_between(mean.index, mean - sd, mean + sd, color=drawn.get_color(), alpha=0.2, linewidth=0)
     left.set(xlabel="principal components", ylabel="test accuracy", ylim=(0, None))
     if varied:
         left.legend()
-    summary = seed_study.summary(rows, components)
-    places = np.arange(len(summary))[::-1]
-    right.errorbar(summary["mean"], places, xerr=summary["sd"].fillna(0), fmt="o", capsize=4, color=PARTS["test"])
+    axes: dict[seed_study.Axis, tuple[str, str]] = {"seed": ("o", "other splits"), "sample": ("s", "other photos")}
+    for shift, (axis, (marker, label)) in zip((0.12, -0.12), axes.items(), strict=True):
+        summary = seed_study.summary(rows, components, axis)
+        places = np.arange(len(summary))[::-1]
+        spread = summary["sd"].fillna(0)
+        right.errorbar(summary["mean"], places + shift, xerr=spread, fmt=marker, markersize=4, capsize=3, label=label)
+    right.legend(loc="center left")
     right.set_yticks(places, list(summary.index))
     right.set(xlabel=f"test accuracy, {components} components", xlim=(0, 1.02))
     right.grid(axis="x", alpha=0.3)
-    figure.suptitle(f"{title}: mean and standard deviation over {rows['seed'].nunique()} seeds")
+    counts = f"{rows['seed'].nunique()} seeds and {rows['sample'].nunique()} draws of photos"
+    figure.suptitle(f"{title}: mean and standard deviation over {counts}")
     save(path, figure)
