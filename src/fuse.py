@@ -17,7 +17,7 @@ def main(
     model: Annotated[Path, "Predictions of the baseline stage"],
     predictions: Annotated[Path, "Parquet file to write: answer and probabilities of every photo"],
 ) -> str:
-    """Give each landmark the mean of the probabilities of two models, calibrated as one on the validation photos."""
+    """Pool the probabilities of two models, their weights and temperature chosen on the validation photos."""
     parts = tables.read_split(split)
     tables.require_parts(split, parts["split"], ("validation",))
     (labels, deep), (others, classical) = (
@@ -27,9 +27,9 @@ def main(
         raise InputError(f"{network} and {model} know different landmarks; run: dvc repro cnn baseline")
     numbers = np.array([labels.index(landmark) for landmark in parts["landmark_id"]], np.int64)
     held_out = (parts["split"] == "validation").to_numpy()
-    mean = ensembles.mean([deep, classical[:, [others.index(label) for label in labels]]], numbers, held_out)
-    right = prediction_files.write(predictions, parts.index, parts["landmark_id"], labels, mean)
-    return prediction_files.accuracies(right, parts["split"])
+    pooled, share = ensembles.pool(deep, classical[:, [others.index(label) for label in labels]], numbers, held_out)
+    right = prediction_files.write(predictions, parts.index, parts["landmark_id"], labels, pooled)
+    return f"{prediction_files.accuracies(right, parts['split'])}; the keypoint model counts {share:.2f}"
 
 
 if __name__ == "__main__":

@@ -13,15 +13,23 @@ DEVIATION, UNSEEN = 1.0, 0.5
 
 
 def temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> float:
+    """The temperature that ``fit`` finds."""
+    return fit(logits, labels)[0]
+
+
+def fit(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> tuple[float, float]:
     """What to divide logits (n, classes) by so that their softmax can be taken at its word (Guo et al., 2017).
 
     It is the most probable one given the class ids ``labels`` (n,) of photos that the model was not fitted on, 4 digits; 1
     where there are none. Two things are held likely before, both so weak that a few dozen photos overrule them: that its
     logarithm lies around 0 with the deviation ``DEVIATION``, and that ``UNSEEN`` mistakes more are to be expected than these
     photos show. So a model without a mistake on n photos is told to expect ``UNSEEN / n``, not none.
+
+    Returns:
+        The temperature, and how improbable all this is with it: the lower, the better logits fit the labels.
     """
     if not len(labels):
-        return 1.0
+        return 1.0, 0.0
 
     def loss(logarithm: float) -> float:
         logs = log_softmax(logits / np.exp(logarithm), axis=1)
@@ -31,7 +39,7 @@ def temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) ->
         return float((logarithm / DEVIATION) ** 2 / 2 - UNSEEN * mistakes - likelihood)
 
     found = minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded")
-    return round(float(np.exp(found.x)), 4)
+    return round(float(np.exp(found.x)), 4), float(found.fun)
 
 
 def reliability(confidence: NDArray[np.floating[Any]], right: NDArray[np.bool_]) -> NDArray[np.float64]:
