@@ -29,7 +29,7 @@ def main(
     tables.require_parts(split, parts["split"])
     files = stage.declared(predictions, ".parquet", stage.models(), model)
     tested = {name: prediction_files.read(path, parts["landmark_id"]) for name, path in files.items()}
-    found = Evaluation(models=metrics.compare(tested, parts["split"]), data=_counted(counts, audit))
+    found = Evaluation(models=metrics.compare(tested, parts), data=_counted(counts, audit))
     test = parts.index[parts["split"] == "test"]
     with whole_folder(confusion) as folder:
         for name, table in tested.items():

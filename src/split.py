@@ -35,7 +35,10 @@ def main(
     split: SplitConfig,
     seed: stage.Seed,
 ) -> str:
-    """Assign photos to train, validation and test: stratified by landmark, near-duplicates never on both sides."""
+    """Assign photos to train, validation and test: stratified by landmark, near-duplicates never on both sides.
+
+    Photos of another source are the part external; those of them that resemble one of the others stand there as copy, in no part.
+    """
     if split.test + split.validation >= 1:
         shares = f"split.test {split.test} and split.validation {split.validation}"
         raise InputError(f"{shares} leave nothing for training; lower them in params.yaml")
@@ -43,22 +46,27 @@ def main(
     photos = pd.DataFrame({"id": decoding.listed(anonymous, landmarks.index)})
     hashes = list(parallel.sound(parallel.each(partial(_hash, anonymous), list(photos["id"]), "split")))
     photos["landmark_id"] = landmarks[photos["id"]].to_numpy()
-    photos["group"] = splitting.near_duplicates(np.array(hashes), split.duplicate_bits)
+    elsewhere = photos["id"].map(schema.is_external).to_numpy(bool)
+    photos["group"], copies = splitting.apart(np.array(hashes), elsewhere, split.duplicate_bits)
     known = photos["landmark_id"] != schema.UNKNOWN
-    divided, others = photos[known].copy(), photos[~known]
+    divided, others = photos[known & ~elsewhere].copy(), photos[~known & ~elsewhere]
+    external = photos[elsewhere].assign(split=np.where(copies[elsewhere], schema.COPY, schema.EXTERNAL))
+    tested, new = external[known[elsewhere]], external[~known[elsewhere] & ~copies[elsewhere]]
     columns = list(divided["id"]), list(divided["landmark_id"]), divided["group"].to_numpy()
     divided["split"] = splitting.split(*columns, test=split.test, validation=split.validation, seed=seed)
-    tables.write(table, divided[["id", "landmark_id", "split", "group"]])
+    tables.write(table, pd.concat([divided, tested])[["id", "landmark_id", "split", "group"]])
     strangers = others[~others["group"].isin(divided["group"])]  # a near-duplicate of a known landmark is not unknown
-    tables.write(unknown, strangers[["id"]])
+    tables.write(unknown, pd.concat([strangers, new])[["id"]])
     sizes = divided["group"].value_counts()
     parts = {name: int((divided["split"] == name).sum()) for name in schema.PARTS}
     write_json(counts, {
         "photos": len(divided), **parts,
         "near_duplicates": int((sizes - 1).sum()), "landmarks": int(divided["landmark_id"].nunique()),
         "unknown": len(strangers), "unknown_left_out": len(others) - len(strangers),
+        "external": int((tested["split"] == schema.EXTERNAL).sum()), "external_unknown": len(new), "external_left_out": int(copies.sum()),
     })  # fmt: skip
-    return f"{', '.join(f'{count} {name}' for name, count in parts.items())}, {len(strangers)} of other landmarks"
+    listed = ", ".join(f"{count} {name}" for name, count in parts.items())
+    return f"{listed}, {len(strangers)} of other landmarks, {(~copies[elsewhere]).sum()} from another source"
 
 
 def _hash(folder: Path, photo: str) -> "np.typing.NDArray[np.bool_]":

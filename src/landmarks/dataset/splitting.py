@@ -35,6 +35,22 @@ def near_duplicates(hashes: NDArray[np.bool_], distance: int) -> NDArray[np.int6
     return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
+def apart(
+    hashes: NDArray[np.bool_], external: NDArray[np.bool_], distance: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """``near_duplicates`` of the photos that are not ``external`` (n,) as if they were alone; and which external ones resemble these.
+
+    External photos have groups of their own, with higher numbers: they join no two of the others.
+    """
+    groups, own = np.empty(len(hashes), np.int64), ~external
+    groups[own] = near_duplicates(hashes[own], distance)
+    if not external.any():
+        return groups, external
+    together = near_duplicates(hashes, distance)
+    groups[external] = together[external] + 1 + groups[own].max(initial=0)
+    return groups, external & np.isin(together, together[own])
+
+
 def split(
     ids: list[str], landmarks: list[str], groups: NDArray[np.int64], test: float, validation: float, seed: int
 ) -> list[str]:
