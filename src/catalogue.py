@@ -68,13 +68,18 @@ def main(
     return f"{count:,} photos listed"
 
 
-def rows(source: str, stack: ExitStack, quiet: bool = False) -> Iterator[pa.RecordBatch]:
-    """The rows of ``source``, checked; it stays open as long as ``stack``. Raises ``InputError`` if it is no catalogue."""
+def rows(
+    source: str, stack: ExitStack, quiet: bool = False, setting: str = "catalogue.source", rows_needed: bool = True
+) -> Iterator[pa.RecordBatch]:
+    """The rows of ``source``, which the parameter ``setting`` names, checked; it stays open as long as ``stack``.
+
+    Raises ``InputError`` if it is no catalogue, or, where ``rows_needed``, has no row.
+    """
     made = _made(source, quiet)
     if made is not None:
         return catalogues.checked(source, made, lambda: made)
-    file = stack.enter_context(table_files.local(source))
-    found = stack.enter_context(closing(catalogues.batches(file)))
+    file = stack.enter_context(table_files.local(source, setting))
+    found = stack.enter_context(closing(catalogues.batches(file, rows_needed)))
     return catalogues.checked(source, found, lambda: catalogues.batches(file))
 
 
@@ -89,7 +94,7 @@ def _made(source: str, quiet: bool) -> list[pa.RecordBatch] | None:
     if source.lower().endswith((".yaml", ".yml")):
         from landmarks.demo import world  # here: a renderer is much to load for who reads a CSV
 
-        photos = world.rows(**world.describe(Path(source)))
+        photos = world.listed(Path(source))
     elif (folder := Path(source)).is_dir():
         listing = folders.list_photos(folder)
         photos = _in_folder(

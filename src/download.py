@@ -65,14 +65,16 @@ def main(
         wanted = collection.Collection(sample=rows, folder=images, settings=download, cache=cache, earlier=known)
         _collect(wanted, table)
         answers = wanted.result()
-        missing = _landmark_without_photo(answers, sorted(set(rows["landmark_id"]), key=schema.natural))
+        own = [answer for answer in answers if not schema.is_external(answer.id)]
+        missing = _landmark_without_photo(own, sorted(set(rows["landmark_id"]), key=schema.natural))
         wanted.prune_cache(failures=not missing)  # a run without a result: its failures are asked again
     if missing:
         raise InputError(missing)
     _write(table, answers)
     fetched = [(a.id, a.landmark_id, a.sha256) for a in answers if a.status == Status.OK]
     tables.write(photos, pd.DataFrame(fetched, columns=["id", "landmark_id", "sha256"]))
-    write_json(counts, _count(answers, wanted=int((rows["reserve"] == "0").sum())))
+    first = (rows["reserve"] == "0") & ~rows["id"].map(schema.is_external)
+    write_json(counts, {**_count(own, wanted=int(first.sum())), "external": _external(answers)})
     _advise(answers)
     there = len(answers) - wanted.asked
     return f"{wanted.asked} of {len(answers)} addresses asked{stage.there(there)}; {len(fetched)} photos"
@@ -130,6 +132,12 @@ def _count(answers: list[fetcher.Answer], wanted: int) -> dict[str, Any]:
         "same_bytes": sum(bool(answer.same_as) for answer in answers),
         "link_rot": {k: dict(sorted((+rot[k]).items())) for k in sorted(rot, key=schema.natural)},
     }
+
+
+def _external(answers: list[fetcher.Answer]) -> dict[str, int]:
+    """Photos of the external test: asked for, and there."""
+    statuses = [answer.status for answer in answers if schema.is_external(answer.id)]
+    return {"asked": len(statuses), "ok": statuses.count(Status.OK)}
 
 
 def _advise(answers: list[fetcher.Answer]) -> None:

@@ -29,7 +29,7 @@ def main(
     tables.require_parts(split, parts["split"])
     files = stage.declared(predictions, ".parquet", stage.models(), model)
     tested = prediction_files.Predictions(files, parts["landmark_id"])
-    found = Evaluation(models=metrics.compare(tested, parts["split"]), data=_counted(counts, audit))
+    found = Evaluation(models=metrics.compare(tested, parts), data=_counted(counts, audit))
     test = parts.index[parts["split"] == "test"]
     with whole_folder(confusion) as folder:
         for name, table in tested.items():

@@ -42,6 +42,7 @@ SECONDS = 10.0  # that a host may take
 SILENT = (Status.UNREACHABLE, Status.TOO_SLOW, Status.PRIVATE_ADDRESS)
 NO_FILE = (Status.GONE, Status.REFUSED)
 NO_FILE_REMEDY = "relative paths start in the folder of dvc.yaml"
+NONE_EXTERNAL = "data/external.csv"  # comes with the repository: a table without rows
 LATEST = Path("data/download.csv")  # what earlier runs of the stage download found out
 
 
@@ -152,7 +153,30 @@ def _catalogue(params: Params) -> tuple[list[Finding], int, int]:
         for batch in _rows(source)
         for url in batch.filter(pc.is_in(batch["landmark_id"], chosen))["url"].to_pylist()
     ]
-    return [*_sample(sample, there), *_addresses(params["download"], urls)], landmarks, photos
+    wrong, elsewhere = _external(params["external"], source, chosen)
+    return [*wrong, *_sample(sample, there), *_addresses(params["download"], [*urls, *elsewhere])], landmarks, photos
+
+
+def _external(external: Params, catalogue: str, chosen: pa.Array) -> tuple[list[Finding], list[str]]:
+    """What is wrong with the table of the external test, and the URLs of its photos of the ``chosen`` landmarks."""
+    source, name = external["source"], "external.source"
+    demo, ours = (text.endswith((".yaml", ".yml")) for text in (source, catalogue))
+    if demo and not ours:
+        problem = f"{source} shows none of your landmarks, but the demo dataset's; set it to a table of yours, or to {NONE_EXTERNAL}"
+        return [Finding(name, problem, NONE_EXTERNAL)], []
+    try:
+        rows = list(_rows(source, name))
+    except (InputError, OSError) as error:
+        return [Finding(name, str(error))], []
+    known = [batch.filter(pc.is_in(batch["landmark_id"], chosen)) for batch in rows]
+    urls = [url for batch in known for url in batch["url"].to_pylist()]
+    if not urls and any(batch.num_rows for batch in rows):
+        examples = ", ".join(chosen.to_pylist()[:3])
+        problem = (
+            f"{source}: no row is of a landmark that is trained on ({examples} …); use the landmark_ids of {catalogue}"
+        )
+        return [Finding(name, problem)], []
+    return [], urls
 
 
 def landmarks_of(source: str) -> pa.ChunkedArray:
@@ -168,10 +192,10 @@ def photos_of_each(landmarks: pa.ChunkedArray) -> list[int]:
     return sorted((row["counts"] for row in pc.value_counts(landmarks).to_pylist()), reverse=True)
 
 
-def _rows(source: str) -> Iterator[pa.RecordBatch]:
+def _rows(source: str, setting: str = "catalogue.source") -> Iterator[pa.RecordBatch]:
     """The rows that the stage clean keeps."""
     with ExitStack() as stack:
-        for batch in catalogue.rows(source, stack, quiet=True):
+        for batch in catalogue.rows(source, stack, True, setting, rows_needed=setting == "catalogue.source"):
             yield catalogues.clean(batch)[0]
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import stage
 from landmarks.common.files import write_json
 from landmarks.common.knobs import Knob
-from landmarks.dataset import prediction_files, tables
+from landmarks.dataset import prediction_files, schema, tables
 from landmarks.evaluation import open_set
 
 
@@ -33,7 +33,10 @@ def main(
     confidences: Annotated[Path, "CSV to write: id, answer (right, wrong or, of other landmarks, unknown), confidence"],
     reject: RejectConfig,
 ) -> str:
-    """Choose a threshold on the validation photos; measure it on the test photos and on photos of other landmarks."""
+    """Choose a threshold on the validation photos; measure it on the test photos and on photos of other landmarks.
+
+    The same, by itself, on the photos of another source.
+    """
     from landmarks.deep import classifier, image_cache  # here: --help need not wait for TensorFlow
 
     divided = tables.read_split(split)
@@ -47,19 +50,23 @@ def main(
     others = list(tables.read(unknown, ["id"])["id"])
     shown = image_cache.preprocessed(anonymous, others, network.preprocessing)
     other = network.probabilities(shown).max(axis=1).astype(float).round(6)
-    test = (parts == "test").to_numpy()
-    shares = open_set.scores(confidence[test], right[test], other, least)
+    test, external = ((parts == part).to_numpy() for part in ("test", schema.EXTERNAL))
+    elsewhere = np.array([schema.is_external(photo) for photo in others], bool)
+    shares = open_set.scores(confidence[test], right[test], other[~elsewhere], least)
+    by_source = (
+        open_set.scores(confidence[external], right[external], other[elsewhere], least) if any(external) else None
+    )
     risks = open_set.risk_coverage(confidence[test], right[test])
     write_json(threshold, {"confidence": least})
-    write_json(counts, shares)
+    write_json(counts, {**shares, "external": by_source})
     tables.write(curve, pd.DataFrame(risks.round(6), columns=["coverage", "risk"]).drop_duplicates())
     rows = {
-        "id": [*parts.index[test], *others],
-        "answer": [*np.where(right[test], "right", "wrong"), *["unknown"] * len(others)],
-        "confidence": [*confidence[test], *other],
+        "id": [*parts.index[test], *np.array(others)[~elsewhere]],
+        "answer": [*np.where(right[test], "right", "wrong"), *["unknown"] * int((~elsewhere).sum())],
+        "confidence": [*confidence[test], *other[~elsewhere]],
     }
     tables.write(confidences, pd.DataFrame(rows))
-    unknown_rejected = f"{shares['unknown_rejected']:.3f} of {len(others)}" if others else "none"
+    unknown_rejected = f"{shares['unknown_rejected']:.3f} of {shares['unknown']}" if shares["unknown"] else "none"
     return f"known from {least:.3f} on: {unknown_rejected} photos of other landmarks rejected"
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 
 import stage
@@ -37,7 +38,8 @@ def main(
     """Assign photos to train, validation and test: stratified by landmark, near-duplicates never on both sides.
 
     Near-duplicates are copies that were compressed again, scaled, recoloured or mirrored, by a hash of the original. One that
-    was turned, or cut or framed by more than a few pixels, is taken for another photo.
+    was turned, or cut or framed by more than a few pixels, is taken for another photo. Photos of another source are the part
+    external; those of them that are copies of one of the others stand there as copy, in no part.
     """
     if split.test + split.validation >= 1:
         shares = f"split.test {split.test} and split.validation {split.validation}"
@@ -45,22 +47,28 @@ def main(
     landmarks = tables.read(listing, ["id", "landmark_id"]).set_index("id")["landmark_id"]
     hashes = _hashes(audit, landmarks.index)
     photos = pd.DataFrame({"id": hashes.keys(), "landmark_id": landmarks[list(hashes)].to_numpy()})
-    photos["group"] = near_duplicates.groups(near_duplicates.parsed(audit, hashes), split.duplicate_bits)
+    elsewhere = photos["id"].map(schema.is_external).to_numpy(bool)
+    parsed = near_duplicates.parsed(audit, hashes)
+    photos["group"], copies = splitting.apart(parsed, elsewhere, split.duplicate_bits)
     known = photos["landmark_id"] != schema.UNKNOWN
-    divided, others = photos[known].copy(), photos[~known]
+    divided, others = photos[known & ~elsewhere].copy(), photos[~known & ~elsewhere]
+    external = photos[elsewhere].assign(split=np.where(copies[elsewhere], schema.COPY, schema.EXTERNAL))
+    tested, new = external[known[elsewhere]], external[~known[elsewhere] & ~copies[elsewhere]]
     columns = list(divided["id"]), list(divided["landmark_id"]), divided["group"].to_numpy()
     divided["split"] = splitting.split(*columns, test=split.test, validation=split.validation, seed=seed)
-    tables.write(table, divided[["id", "landmark_id", "split", "group"]])
+    tables.write(table, pd.concat([divided, tested])[["id", "landmark_id", "split", "group"]])
     strangers = others[~others["group"].isin(divided["group"])]  # a near-duplicate of a known landmark is not unknown
-    tables.write(unknown, strangers[["id"]])
+    tables.write(unknown, pd.concat([strangers, new])[["id"]])
     sizes = divided["group"].value_counts()
     parts = {name: int((divided["split"] == name).sum()) for name in schema.PARTS}
     write_json(counts, {
         "photos": len(divided), **parts,
         "near_duplicates": int((sizes - 1).sum()), "landmarks": int(divided["landmark_id"].nunique()),
         "unknown": len(strangers), "unknown_left_out": len(others) - len(strangers),
+        "external": int((tested["split"] == schema.EXTERNAL).sum()), "external_unknown": len(new), "external_left_out": int(copies.sum()),
     })  # fmt: skip
-    return f"{', '.join(f'{count} {name}' for name, count in parts.items())}, {len(strangers)} of other landmarks"
+    listed = ", ".join(f"{count} {name}" for name, count in parts.items())
+    return f"{listed}, {len(strangers)} of other landmarks, {(~copies[elsewhere]).sum()} from another source"
 
 
 def _hashes(audit: Path, known: Iterable[str]) -> dict[str, str]:

@@ -60,6 +60,35 @@ def test_too_few_landmarks_or_photos_are_an_error_that_names_the_parameter() -> 
         sample(table(L1=5, L2=4), 2, 5, 0, 0)
 
 
+@settings(max_examples=examples(25))
+@given(st.permutations(range(15)), st.integers(0, 6), st.integers(0, 6))
+def test_of_another_source_at_most_so_many_photos_are_taken_whatever_their_order(
+    order: list[int], photos: int, others: int
+) -> None:
+    rows = table(L1=4, L2=2, L8=5, L9=4)
+    drawn = sampling.external(rows.take(order), ["1", "2", "3"], photos, others, 0)
+    assert drawn == sampling.external(rows, ["1", "2", "3"], photos, others, 0)
+    counts = drawn.to_pandas()["landmark_id"].value_counts()
+    assert [counts.get(name, 0) for name in ("1", "2", "unknown")] == [min(photos, 4), min(photos, 2), min(others, 9)]
+    assert all(schema.is_external(photo) for photo in drawn["id"].to_pylist())
+
+
+def test_photos_from_elsewhere_are_added_and_change_none_of_the_others(script: Script, tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(table(L1=5, L2=5), tmp_path / "clean.parquet")
+    (tmp_path / "other.csv").write_text("id,url,landmark_id\nL1-0,http://y/a,1\nb,http://y/b,None\nc,http://y/c,7\n")
+    common = ("--classes", 2, "--per-class", 3, "--reserve", 1, "--unknown", 0, "--source")
+    written = {}
+    for source in ("data/external.csv", str(tmp_path / "other.csv")):
+        done = script("sample", tmp_path / "clean.parquet", tmp_path / "out.csv", *common, source)
+        assert done.returncode == 0, done.stderr
+        written[source] = (tmp_path / "out.csv").read_text()
+    without, with_them = written.values()
+    assert with_them == f"{without}external.L1-0,http://y/a,1,0\nexternal.c,http://y/c,unknown,0\n"
+    (tmp_path / "other.csv").write_text("id,url,landmark_id\nx/y,http://y/a,1\n")
+    done = script("sample", tmp_path / "clean.parquet", tmp_path / "out.csv", *common, source)
+    fails_in_one_line(done, "other.csv", "row 2", "the id 'x/y' cannot name a file")
+
+
 def test_a_misspelt_parameter_is_an_error_that_suggests_the_right_one(script: Script, tmp_path: Path) -> None:
     pyarrow.parquet.write_table(table(L1=5, L2=5), tmp_path / "clean.parquet")
     done = script("sample", tmp_path / "clean.parquet", tmp_path / "out.csv", "--classes", 2, "--per_clas", 3)

@@ -13,7 +13,7 @@ from support import Script, examples, fails_in_one_line
 
 from landmarks.common.errors import InputError
 from landmarks.common.files import write_json
-from landmarks.dataset import schema, splitting
+from landmarks.dataset import near_duplicates, schema, splitting
 from landmarks.images import decoding
 from landmarks.images.perceptual_hash import perceptual_hash
 
@@ -87,8 +87,52 @@ def test_the_script_counts_what_it_did(script: Script, photos: Path, audit: Path
     assert list(rows.columns) == ["id", "landmark_id", "split", "group"]
     assert json.loads((tmp_path / "c.json").read_text()) == {
         "photos": 36, "train": 18, "validation": 6, "test": 12, "near_duplicates": 0, "landmarks": 3,
-        "unknown": 0, "unknown_left_out": 0,
+        "unknown": 0, "unknown_left_out": 0, "external": 0, "external_unknown": 0, "external_left_out": 0,
     }  # fmt: skip
+
+
+@settings(max_examples=examples(40))
+@given(st.integers(0, 2**32), st.integers(0, 12))
+def test_photos_from_elsewhere_change_no_group_and_those_that_resemble_one_of_ours_are_found(
+    seed: int, distance: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    base = rng.random((6, 64)) < 0.5
+    hashes = np.concatenate([base, base ^ (rng.random((6, 64)) < 0.08), base ^ (rng.random((6, 64)) < 0.12)])
+    external = rng.random(18) < 0.4
+    packed = np.packbits(hashes, axis=1)
+    groups, copies = splitting.apart(packed, external, distance)
+    alone = near_duplicates.groups(packed[~external], distance)
+    np.testing.assert_array_equal(groups[~external], alone)
+    assert not set(groups[external]) & set(alone)
+    near = (hashes[:, None] ^ hashes[None]).sum(axis=2) <= distance
+    assert set(np.flatnonzero(external & near[:, ~external].any(axis=1))) <= set(np.flatnonzero(copies))
+    assert not (copies & ~external).any()
+
+
+def test_photos_from_elsewhere_are_a_part_of_their_own_without_copies_of_ours(
+    script: Script, photos: Path, audit: Path, strangers: Path, tmp_path: Path
+) -> None:
+    known = pd.read_csv(photos / "photos.csv", dtype=str)[["id", "landmark_id"]]
+    folder = tmp_path / "images"
+    shutil.copytree(photos / "images", folder)
+    for photo, source in (("a", "u100_0"), ("b", "u101_0"), ("copy", "p1_00")):
+        shutil.copy(strangers / "images" / f"{source}.jpg", folder / f"external.{photo}.jpg")
+    rows = [("external.a", "1"), ("external.b", "unknown"), ("external.copy", "1")]
+    pd.concat([known, pd.DataFrame(rows, columns=known.columns)]).to_csv(tmp_path / "photos.csv", index=False)
+    out = outputs(tmp_path)
+    done = script("split", tmp_path / "photos.csv", audited(folder, tmp_path), *out)
+    assert done.returncode == 0, done.stderr
+    written = pd.read_csv(out[0], dtype=str)
+    external = written["id"].map(schema.is_external)
+    assert written[external][["id", "landmark_id", "split"]].to_numpy().tolist() == [
+        ["external.a", "1", "external"], ["external.copy", "1", "copy"],
+    ]  # fmt: skip
+    assert list(pd.read_csv(out[1])["id"]) == ["external.b"]
+    counts = json.loads(out[2].read_text())
+    assert [counts[name] for name in ("photos", "external", "external_unknown", "external_left_out")] == [36, 1, 1, 1]
+    script("split", photos / "photos.csv", audit, *outputs(tmp_path))
+    assert pd.read_csv(out[0], dtype=str).equals(written[~external].reset_index(drop=True))
 
 
 def test_shares_that_leave_nothing_for_training_are_an_error(

@@ -109,6 +109,24 @@ def test_a_placeholder_under_two_landmarks_counts_under_none(script: Script, hos
         assert [row["id"] for row in csv.DictReader(file)] == photos(tmp_path)
 
 
+def test_what_becomes_of_photos_from_elsewhere_changes_nothing_for_the_others(
+    script: Script, host: Host, tmp_path: Path
+) -> None:
+    ours = [("a", f"{host.url}/photo/1-0.jpg", 1, 0), ("b", f"{host.url}/gone/1-1.jpg", 1, 0), ("c", f"{host.url}/photo/1-2.jpg", 1, 1),
+            ("d", f"{host.url}/photo/1-3.jpg", 1, 1)]  # fmt: skip
+    theirs = [("external.a", f"{host.url}/moved/1-0.jpg", 1, 0), ("external.b", f"{host.url}/moved/1-2.jpg", 2, 0),
+              ("external.c", f"{host.url}/gone/1-9.jpg", 1, 0), ("external.d", f"{host.url}/photo/1-7.jpg", 1, 0)]  # fmt: skip
+    assert fetch(script, tmp_path, ours).returncode == 0
+    before = json.loads((tmp_path / "counts.json").read_text())
+    listed = (tmp_path / "photos.csv").read_text()
+    assert fetch(script, tmp_path, [*ours, *theirs]).returncode == 0
+    after = json.loads((tmp_path / "counts.json").read_text())
+    assert after == before | {"external": {"asked": 4, "ok": 1}}
+    assert (tmp_path / "photos.csv").read_text().startswith(listed)
+    assert photos(tmp_path) == ["a", "c", "external.d"]
+    assert column(tmp_path, "same_as")["external.b"] == "c"
+
+
 def test_a_photo_listed_twice_under_one_landmark_counts_once(script: Script, host: Host, tmp_path: Path) -> None:
     rows = [("a", f"{host.url}/moved/1-0.jpg", 1, 0), ("b", f"{host.url}/photo/1-0.jpg", 1, 0), ("c", f"{host.url}/photo/1-1.jpg", 1, 1)]  # fmt: skip
     assert fetch(script, tmp_path, rows).returncode == 0

@@ -76,7 +76,7 @@ def test_an_expired_photo_is_replaced_from_its_landmarks_reserve(script: Script,
     assert column(tmp_path, "replaces") == {"a": "", "b": "", "c": "", "d": "b", "f": "", "g": ""}
     assert json.loads((tmp_path / "counts.json").read_text()) == {
         "asked": 6, "ok": 3, "failed": {"gone": 3}, "from": {"origin": 3}, "replaced": 1, "short": 1, "same_bytes": 0,
-        "link_rot": {"1": {"gone": 2}, "2": {"gone": 1}},
+        "link_rot": {"1": {"gone": 2}, "2": {"gone": 1}}, "external": {"asked": 0, "ok": 0},
     }  # fmt: skip
 
 

@@ -65,6 +65,30 @@ def test_the_results_hold_all_models_parts_and_counts(script: Script, stages: li
     assert len(tested) == 9
 
 
+def test_photos_from_elsewhere_are_scored_beside_the_test_and_are_no_metric(
+    script: Script, stages: list[Path], tmp_path: Path
+) -> None:
+    """Of six of the photos, taken out of the training part and scored as another source's."""
+    out = [tmp_path / name for name in OUT]
+    chosen = ("--model", "poor", "--model", "sure")
+    assert script("evaluate", *stages, *out, *chosen).returncode == 0
+    before, without = (json.loads(path.read_text()) for path in out[:2])
+    assert (without["models"]["poor"]["external"], list(without["models"]["poor"]["by_group"])) == (None, ["test"])
+    rows = pd.read_csv(stages[0], dtype=str)
+    rows["split"] = rows["split"].mask(rows["id"].str.fullmatch("p[12]_0[0-2]"), "external")
+    rows.to_csv(tmp_path / "s.csv", index=False)
+    assert script("evaluate", tmp_path / "s.csv", *stages[1:], *out, *chosen).returncode == 0
+    found = results.read(out[1])
+    poor, sure = found.models["poor"], found.models["sure"]
+    assert poor.external is not None
+    assert (poor.external.top1, poor.test.top1) == (0.5, 0.3333)
+    assert set(poor.probabilities) == {"train", "validation", "test", "external"}
+    assert sure.by_group == dict.fromkeys(("test", "external"), results.Interval(1, 1))
+    assert poor.by_group["test"].low < 0.3333 < poor.by_group["test"].high
+    assert (sure.sets["external"].coverage, poor.sets["test"].coverage) == (1, 1)
+    assert set(json.loads(out[0].read_text())) == set(before)
+
+
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 def test_a_split_without_photos_for_a_part_is_an_error_that_names_it(
     script: Script, stages: list[Path], tmp_path: Path, part: str

@@ -1,6 +1,7 @@
 """Open-set rejection: a threshold chosen on validation photos, and the risk at each coverage."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,34 @@ def test_unknown_landmarks_are_rejected_more_often(
     assert (len(rows), counts["unknown"], counts["right"]) == (9 + 12, 12, round(9 * found["right_of_all"]))
     unknown = rows["confidence"][rows["answer"] == "unknown"]
     assert (unknown < found["threshold"]).mean() == pytest.approx(found["unknown_rejected"], abs=1e-4)
+    assert found["external"] is None
+    _elsewhere(known, said, tmp_path)
+    known = (strangers / "images", tmp_path / "s.csv", tmp_path / "u.csv", trained)
+    done = script("reject", *known, tmp_path / "said.parquet", *out, "--accepted", 0.5)
+    assert done.returncode == 0, done.stderr
+    theirs = json.loads(out[1].read_text())
+    assert (theirs["unknown"], theirs["external"]["unknown"]) == (9, 3)
+    assert (theirs["threshold"], theirs["known_rejected"]) == (found["threshold"], found["known_rejected"])
+    assert theirs["external"]["auroc"] > 0.7
+    known = (strangers / "images", split, strangers / "unknown.csv", trained)
     pd.read_parquet(said).replace("p1_00", "p1_99").to_parquet(tmp_path / "predictions.parquet")
     done = script("reject", *known, tmp_path / "predictions.parquet", *out)
     fails_in_one_line(done, "predictions.parquet", "not the photos of the split stage", "dvc repro")
+
+
+def _elsewhere(known: tuple[Path, ...], said: Path, folder: Path) -> None:
+    """Make six training photos and three unknown ones those of another source."""
+    images, split, unknown, _ = known
+    for table, name in ((split, "s.csv"), (unknown, "u.csv")):
+        rows = pd.read_csv(table, dtype=str)
+        chosen = rows["id"].str.fullmatch("p[12]_0[0-2]|u10[0-2]_0")
+        for photo in rows["id"][chosen]:
+            shutil.copy(images / f"{photo}.jpg", images / f"external.{photo}.jpg")
+        rows["id"] = rows["id"].mask(chosen, "external." + rows["id"])
+        if "split" in rows:
+            rows["split"] = rows["split"].mask(chosen, "external")
+        rows.to_csv(folder / name, index=False)
+    predicted = pd.read_parquet(said)
+    chosen = predicted["id"].str.fullmatch("p[12]_0[0-2]")
+    predicted["id"] = predicted["id"].mask(chosen, "external." + predicted["id"])
+    predicted.to_parquet(folder / "said.parquet", index=False)

@@ -56,8 +56,8 @@ def asked(model: str, mirrored: bool) -> NDArray[np.str_]:
 
 
 def test_the_results_are_those_of_the_predictions() -> None:
-    parts = tables.read_split(Path("data/split.csv"))["split"]
-    assert metrics.compare({model: predictions(model) for model in RESULTS}, parts) == RESULTS
+    rows = tables.read_split(Path("data/split.csv"))
+    assert metrics.compare({model: predictions(model) for model in RESULTS}, rows) == RESULTS
 
 
 @pytest.mark.parametrize("model", [name for name in RESULTS if name not in AT_CHANCE])

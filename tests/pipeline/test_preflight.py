@@ -58,6 +58,7 @@ def own(source: Path, classes: int, per_class: int) -> dict[str, dict[str, Any]]
         "catalogue": {"source": str(source)},
         "sample": {"classes": classes, "per_class": per_class, "unknown": 0},
         "download": {"schemes": ["http", "https", "demo", "file"]},
+        "external": {"source": preflight.NONE_EXTERNAL},
     }
 
 
@@ -75,7 +76,7 @@ def test_everything_is_named_at_once_each_with_its_parameter_and_a_value_that_is
     )  # fmt: skip
     possible = {
         "sample.classes": 3, "sample.per_class": 7, "sample.unknown": 0, "sweep.folds": 4, "sweep.start": 9, "pca.n": 12,
-        "download.schemes": ["http", "https", "demo", "file"],
+        "download.schemes": ["http", "https", "demo", "file"], "external.source": preflight.NONE_EXTERNAL,
     }  # fmt: skip
     assert {name: finding.possible for name, finding in wrong.items() if finding.possible is not None} == possible
     assert set(wrong) - set(possible) == {"cards.attribution", "models.tree.features", "models.tree.pca"}
@@ -114,6 +115,26 @@ def test_the_components_and_folds_that_it_allows_are_those_that_the_stages_take(
     assert wrong["sweep.start"].possible <= min(len(fit) for fit, _ in dealt)
     with pytest.raises(ValueError, match=r"sweep\.folds"):
         classifiers.deal(train, np.arange(len(train)), folds + 1, 0, "sweep")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("id,url,landmark\na,u,1\n", "no column 'landmark_id'"),
+        ("id,url,landmark_id\na,u,0\na,v,1\n", "row 3: the id 'a' stands in row 2 already"),
+        ("id,url,landmark_id\na,u,Bridge\n", "no row is of a landmark that is trained on (0, 1 …)"),
+        (None, "no such file; set external.source in params.yaml"),
+    ],
+)
+def test_an_external_table_that_cannot_be_used_is_named(
+    known: ResultCache, table: Table, tmp_path: Path, text: str | None, problem: str
+) -> None:
+    if text:
+        (tmp_path / "other.csv").write_text(text)
+    values = own(table(30, 30), 2, 30) | {"external": {"source": str(tmp_path / "other.csv")}}
+    wrong = found(known, **values)
+    assert list(wrong) == ["external.source"]
+    assert problem in wrong["external.source"].problem
 
 
 def test_too_few_photos_to_train_on_are_told_the_least_number(known: ResultCache, table: Table) -> None:

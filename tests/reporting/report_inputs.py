@@ -126,11 +126,20 @@ def _write_evaluation(root: Path, rows: pd.DataFrame) -> None:
         predictions[name] = pd.DataFrame({**columns, **shares}, rows.index)
         tested = pd.DataFrame(columns, rows.index)[rows["split"] == "test"]
         tested.rename_axis("id").reset_index().to_csv(root / "plots" / "confusion" / f"{name}.csv", index=False)
-    data = results.read(ROOT / "metrics" / "evaluation.json").data
+    data = json.loads((ROOT / "metrics" / "evaluation.json").read_text())["data"]
     data["download"]["link_rot"][HOSTILE] = {HOSTILE: 1}
     data["download"]["failed"][HOSTILE] = 1
-    data["split"] |= {"photos": 36, "train": 21, "validation": 6, "test": 9, "landmarks": 3}
-    found = results.Evaluation(models=metrics.compare(predictions, rows["split"]), data=data)
+    data["split"] |= {
+        "photos": 36,
+        "train": 21,
+        "validation": 6,
+        "test": 9,
+        "landmarks": 3,
+        "external": 0,
+        "external_left_out": 0,
+    }
+    data["reject"] |= {"external": None}
+    found = results.Evaluation(models=metrics.compare(predictions, rows), data=data)
     found.write(root / "metrics" / "evaluation.json")
 
 

@@ -42,7 +42,7 @@ def left(photos: Path, split: Path, tmp_path_factory: pytest.TempPathFactory) ->
         predictions[name] = pd.DataFrame({**columns, **shares}, rows.index)
         tested = pd.DataFrame(columns, rows.index)[rows["split"] == "test"].reset_index()
         tested.to_csv(root / "plots" / "confusion" / f"{name}.csv", index=False)
-    scored = metrics.compare(predictions, rows["split"])
+    scored = metrics.compare(predictions, rows)
     results.Evaluation(
         models=scored, data={"reject": {"threshold": 0.5}, "split": rows["split"].value_counts().to_dict()}
     ).write(root / "evaluation.json")

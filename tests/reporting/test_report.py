@@ -113,6 +113,25 @@ def test_the_numbers_are_those_of_the_evaluation(page: Path, left: Path) -> None
     assert reproduced["naive Bayes on principal components, test"][1:3] == ["0.259", f"{ours:.3f} †"]
 
 
+def test_photos_of_another_source_stand_beside_the_test_where_there_are_some(left: Path, page: Path) -> None:
+    found = evaluation(left)
+    shown = Read(page.read_text()).rows
+    assert [len(row) for row in shown["external"]] == [6] * (len(found["models"]) + 1)
+    found["data"]["split"] |= {"external": 40, "external_left_out": 3}
+    found["data"]["reject"]["external"] = {**found["data"]["reject"], "auroc": 0.123}
+    for model in found["models"].values():
+        model["external"] = {**model["test"], "top1": model["test"]["top1"] - 0.05}
+        model["by_group"]["external"], model["sets"]["external"] = model["by_group"]["test"], model["sets"]["test"]
+    changed = write_with(left, "metrics/evaluation.json", json.dumps(found), page.with_name("elsewhere.html"))
+    assert "40 photos of the same landmarks come from another source" in changed
+    rows = Read(changed).rows
+    for name, *cells in rows["external"][1:]:
+        test = found["models"][name]["test"]
+        assert cells[0] == f"{test['top1']:.3f}"
+        assert (cells[3], cells[6]) == (f"{test['top1'] - 0.05:.3f}", "-0.050")
+    assert rows["rejection-table"][-1][3] == "0.123"
+
+
 def test_the_best_model_is_chosen_by_validation() -> None:
     tops = {"a": 0.5, "b": 0.7, "c": 0.7, "d": 0.9}
     scores = {name: Score(top, 0, 1, top, top, top, 0) for name, top in tops.items()}

@@ -26,7 +26,7 @@ NULLS = (  # the strings that pandas reads as null, and what databases write; th
 )  # fmt: skip
 
 
-def batches(file: Path | TableFile) -> Generator[pa.RecordBatch]:
+def batches(file: Path | TableFile, rows_needed: bool = True) -> Generator[pa.RecordBatch]:
     """Read the three columns of a table as text, some thousand rows at a time. Raises ``InputError`` as ``table_files.batches``."""
     table = file if isinstance(file, TableFile) else TableFile(path=file, name=str(file))
     if set(clean_subset.COLUMNS) <= set(table_files.header(table)) and "url" not in table_files.header(table):
@@ -34,7 +34,7 @@ def batches(file: Path | TableFile) -> Generator[pa.RecordBatch]:
             f"{table.name}: Google Landmarks v2's train_clean.csv ({', '.join(clean_subset.COLUMNS)}), which has no URLs; "
             "set catalogue.clean to it and catalogue.source to train.csv"
         )
-    yield from table_files.batches(table, COLUMNS)
+    yield from table_files.batches(table, COLUMNS, rows_needed=rows_needed)
 
 
 def read(path: Path) -> pa.Table:
@@ -48,7 +48,7 @@ def checked(path: Path | str, found: Batches, again: Callable[[], Batches]) -> I
     Rows are counted with the header. Nulls are no ids: the clean stage drops them. Of each id 8 bytes are kept; should two
     of them be the same, ``again`` gives the batches once more.
     """
-    row, hashes = 2, []
+    row, hashes = 2, [np.zeros(0, np.uint64)]
     for batch in found:
         ids = batch["id"]
         odd = pc.indices_nonzero(pc.invert(pc.match_substring_regex(ids, f"^{schema.SAFE_ID}$")))

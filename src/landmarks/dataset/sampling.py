@@ -53,6 +53,20 @@ def unknown(table: pa.Table, landmarks: Iterable[str], count: int, reserve: int,
     return drawn.append_column("reserve", spare)
 
 
+def external(table: pa.Table, landmarks: Iterable[str], photos: int, others_wanted: int, seed: int) -> pa.Table:
+    """Of another source's table: up to ``photos`` of each of the ``landmarks``, and up to ``others_wanted`` of any others.
+
+    As ``sample`` and ``unknown`` give them, without a reserve, and with ids that begin with ``schema.EXTERNAL_ID``.
+    """
+    known = sample(table, landmarks, photos, 0, seed)
+    names = others(table["landmark_id"], landmarks, others_wanted, seed)
+    there = pc.sum(pc.is_in(table["landmark_id"], pa.array(names, pa.string()))).as_py() or 0
+    if count := min(others_wanted, there):
+        known = pa.concat_tables([known, unknown(table, names, count, 0, seed)])
+    ids = pc.binary_join_element_wise(schema.EXTERNAL_ID, known["id"], "")
+    return known.set_column(known.schema.get_field_index("id"), "id", ids)
+
+
 def _rank(prefix: bytes, name: bytes) -> bytes:
     return hashlib.blake2b(prefix + name, digest_size=16).digest()
 

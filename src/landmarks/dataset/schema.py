@@ -9,6 +9,11 @@ from typing import Any
 from landmarks.common.errors import InputError
 
 PARTS = ("train", "validation", "test")
+EXTERNAL = (
+    "external"  # the part of photos of the same landmarks from another source: nothing is trained on or chosen by them
+)
+COPY = "copy"  # what stands for the part of those that resemble a photo of the first source: they are in no part
+EXTERNAL_ID = f"{EXTERNAL}."  # what their ids begin with, so that two catalogues may have the same ids
 UNKNOWN = "unknown"  # stands for the landmark of photos of other landmarks: nothing is trained on them
 SAFE_ID = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"  # an id names a file: no separator, no leading dot or dash, no blank
 
@@ -28,6 +33,11 @@ def require(path: Path | str, found: list[str], columns: Sequence[str]) -> None:
             raise InputError(
                 f"{path}: {found.count(column)} columns are called {column!r}; rename all but one in row 1"
             )
+
+
+def is_external(photo: str) -> bool:
+    """Whether the photo of this id is from the source of the external test."""
+    return photo.startswith(EXTERNAL_ID)
 
 
 def natural(landmark: str) -> tuple[Any, ...]:

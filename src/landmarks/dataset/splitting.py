@@ -8,7 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.common.errors import InputError
-from landmarks.dataset import schema
+from landmarks.dataset import near_duplicates, schema
+
+
+def apart(
+    hashes: near_duplicates.Hashes, external: NDArray[np.bool_], distance: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """``near_duplicates.groups`` of the photos that are not ``external`` (n,) as if they were alone; and which external ones resemble these.
+
+    External photos have groups of their own, with higher numbers: they join no two of the others.
+    """
+    groups, own = np.empty(len(hashes), np.int64), ~external
+    groups[own] = near_duplicates.groups(hashes[own], distance)
+    if not external.any():
+        return groups, external
+    together = near_duplicates.groups(hashes, distance)
+    groups[external] = together[external] + 1 + groups[own].max(initial=0)
+    return groups, external & np.isin(together, together[own])
 
 
 def split(

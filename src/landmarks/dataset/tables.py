@@ -50,7 +50,11 @@ def read_split(path: Path, ids: Iterable[str] | None = None, landmarks: Iterable
     """
     table = read(path, ["id", "landmark_id", "split", "group"])
     numbered = table["group"].str.fullmatch("[0-9]{1,18}")
-    sound = {"id": ~table["id"].duplicated(), "split": table["split"].isin(schema.PARTS), "group": numbered}
+    sound = {
+        "id": ~table["id"].duplicated(),
+        "split": table["split"].isin((*schema.PARTS, schema.EXTERNAL, schema.COPY)),
+        "group": numbered,
+    }
     for column, holds in sound.items():
         if not holds.all():
             row = int((~holds).to_numpy().argmax())

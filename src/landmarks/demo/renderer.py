@@ -28,11 +28,27 @@ SIZES = (
 SIZE_WEIGHTS = (0.35, 0.2, 0.15, 0.15, 0.15)
 TURNED = 0.06  # share of photos stored on their side, with the EXIF tag that says so
 FACING = 0.5  # share of passers-by who look into the camera
+ELSEWHERE = 10_000  # views from this one on are from another source
 # Public-domain portraits (works of US federal agencies) that installed packages ship: package, file, head as x, y, w, h.
 PORTRAITS = (
     ("skimage", "data/astronaut.png", (165, 50, 120, 160)),
     ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg", (140, 20, 240, 300)),
 )
+
+
+@dataclass(frozen=True)
+class Source:
+    """How people of a source take photos."""
+
+    spread: float  # standard deviation of the angle from the front, radians
+    reach: tuple[float, float]  # distance, in sizes of the landmark
+    zoom: tuple[float, float]
+    exposure: tuple[float, float]
+    warmth: float  # standard deviation of the colour temperature
+
+
+USUAL = Source(spread=0.65, reach=(1.5, 2.8), zoom=(0.7, 1.2), exposure=(0.65, 1.35), warmth=0.06)
+OTHER = Source(spread=0.9, reach=(1.2, 3.6), zoom=(0.5, 1.3), exposure=(0.45, 1.1), warmth=0.12)
 
 
 @dataclass(frozen=True)
@@ -62,7 +78,7 @@ def photo(seed: int, landmark: int, view: int, copy: int = 0) -> bytes:
     ``copy`` above 0 gives a near-duplicate, as if the photo was uploaded again: smaller and more compressed.
     """
     rng = np.random.default_rng([seed, landmark, view])
-    picture = render(seed, landmark, rng)
+    picture = render(seed, landmark, rng, OTHER if view >= ELSEWHERE else USUAL)
     orientation = int(rng.choice((6, 8))) if rng.random() < TURNED else 1
     quality = int(rng.integers(78, 95))
     if copy:
@@ -77,14 +93,14 @@ def photo(seed: int, landmark: int, view: int, copy: int = 0) -> bytes:
     return out.getvalue()
 
 
-def render(seed: int, landmark: int, rng: np.random.Generator) -> Picture:
+def render(seed: int, landmark: int, rng: np.random.Generator, source: Source = USUAL) -> Picture:
     """Draw one upright view: uint8 RGB (height, width, 3)."""
     width, height = SIZES[rng.choice(len(SIZES), p=SIZE_WEIGHTS)]
     scale = max(width, height) / 1024
     blocks = building(seed, landmark)
     tall = max(block.z + block.h for block in blocks)
     wide = max(np.hypot(block.x, block.y) + max(block.w, block.d) / 2 for block in blocks)
-    camera = _camera(rng, tall, wide, width, height)
+    camera = _camera(rng, source, tall, wide, width, height)
     sun = rng.uniform(0, 2 * np.pi)
     light = rng.uniform(0.25, 0.65)  # how much the sun adds to the ambient light
 
@@ -103,15 +119,15 @@ def render(seed: int, landmark: int, rng: np.random.Generator) -> Picture:
         _tree(canvas, rng, scale)
     for _ in range(rng.choice((0, 1, 2, 4), p=(0.45, 0.25, 0.2, 0.1))):
         _passer_by(canvas, rng, scale)
-    return _develop(canvas, rng)
+    return _develop(canvas, rng, source)
 
 
-def _camera(rng: np.random.Generator, tall: float, wide: float, width: int, height: int) -> Camera:
-    angle = rng.normal(-np.pi / 2, 0.65)  # most photos are taken from the front
-    reach = max(tall, wide) * rng.uniform(1.5, 2.8)
+def _camera(rng: np.random.Generator, source: Source, tall: float, wide: float, width: int, height: int) -> Camera:
+    angle = rng.normal(-np.pi / 2, source.spread)  # most photos are taken from the front
+    reach = max(tall, wide) * rng.uniform(*source.reach)
     eye = np.array([np.cos(angle) * reach, np.sin(angle) * reach, rng.choice((1.7, 1.7, tall * rng.uniform(0.2, 1.1)))])
     target = np.array([*rng.normal(0, wide * 0.18, 2), tall * rng.uniform(0.3, 0.6)])
-    focal = reach / max(1.15 * tall / height, 2 * wide / width) * rng.uniform(0.7, 1.2)
+    focal = reach / max(1.15 * tall / height, 2 * wide / width) * rng.uniform(*source.zoom)
     return Camera(eye, target, focal, rng.normal(0, 0.03), (width / 2, height / 2))
 
 
@@ -280,9 +296,9 @@ def _grain() -> NDArray[np.float32]:
     return np.random.default_rng(10**9 + 3).normal(0, 8, (1400, 1400)).astype(np.float32)
 
 
-def _develop(canvas: Picture, rng: np.random.Generator) -> Picture:
+def _develop(canvas: Picture, rng: np.random.Generator, source: Source) -> Picture:
     """Exposure, colour temperature, contrast, a passing shadow, focus and grain, in that order."""
-    exposure, warmth, gamma = rng.uniform(0.65, 1.35), rng.normal(0, 0.06), rng.uniform(0.8, 1.25)
+    exposure, warmth, gamma = rng.uniform(*source.exposure), rng.normal(0, source.warmth), rng.uniform(0.8, 1.25)
     steps = np.arange(256) / 255
     curves = [255 * np.clip(steps**gamma * exposure * gain, 0, 1) for gain in (1 + warmth, 1.0, 1 - warmth)]
     canvas = cv2.LUT(canvas, np.stack(curves, axis=1)[None].astype(np.uint8))

@@ -25,37 +25,76 @@ RARE = 100  # landmark_id of the first rare landmark
 UNSEEN = 1000  # from this landmark on, src/backbone.py trains: no catalogue contains them
 EXPIRED = ("gone", "gone", "missing")
 BROKEN = ("html", "half", "moved", "busy", "unavailable")
+Row = tuple[str, str, str]  # id, url, landmark_id
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """Return the ``world`` block of a world file. Raises ``InputError`` if the file is missing or has another content."""
+def listed(path: Path) -> list[Row]:
+    """Return the catalogue that a world file describes. Raises ``InputError`` as ``describe``."""
+    if "elsewhere" in _content(path):
+        return elsewhere(**describe(path, "elsewhere"))
+    return rows(**describe(path))
+
+
+def describe(path: Path, name: str = "world") -> dict[str, Any]:
+    """Return a block of a world file: ``world``, the arguments of ``rows``, or ``elsewhere``, those of ``elsewhere``.
+
+    Raises ``InputError`` if the file is missing or has another content.
+    """
     try:
-        block = dict(yaml.safe_load(path.read_text())["world"])
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; set catalogue.source in params.yaml") from None
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a world file with a block 'world': {' '.join(str(error).split())}") from None
-    kinds = {name: kind for name, kind in get_type_hints(rows).items() if name != "return"}
+        block = dict(_content(path)[name])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a world file with a block {name!r}: {' '.join(str(error).split())}") from None
+    made = {"world": rows, "elsewhere": elsewhere}[name]
+    kinds = {name: kind for name, kind in get_type_hints(made).items() if name != "return"}
     if set(block) != set(kinds):
-        raise InputError(f"{path}: the block 'world' needs {', '.join(kinds)} and nothing else, has {', '.join(block)}")
-    for name, value in block.items():
-        if not isinstance(value, (int, float)) or (kinds[name] is int and not isinstance(value, int)) or value < 0:
-            raise InputError(f"{path}: world.{name} is {value!r}; give a number not below 0")
+        raise InputError(
+            f"{path}: the block {name!r} needs {', '.join(kinds)} and nothing else, has {', '.join(block)}"
+        )
+    for knob, value in block.items():
+        if not isinstance(value, (int, float)) or (kinds[knob] is int and not isinstance(value, int)) or value < 0:
+            raise InputError(f"{path}: {name}.{knob} is {value!r}; give a number not below 0")
     if RARE + block["rare"] > UNSEEN:
         most = f"give at most {UNSEEN - RARE}, the backbone was trained on the next"
-        raise InputError(f"{path}: world.rare is {block['rare']}; {most}")
+        raise InputError(f"{path}: {name}.rare is {block['rare']}; {most}")
     return block
+
+
+def _content(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; set catalogue.source or external.source in params.yaml") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not a world file: {' '.join(str(error).split())}") from None
+
+
+def elsewhere(seed: int, landmarks: int, photos: int, rare: int, copies: int) -> list[Row]:
+    """Return a catalogue of what other people upload: the same landmarks and rare ones, one photo each of these, all there.
+
+    ``copies`` of its photos are those of ``rows``, uploaded again.
+    """
+    table = []
+    for landmark in range(1, landmarks + 1):
+        for view in range(photos):
+            copied = view < copies
+            place = view if copied else renderer.ELSEWHERE + view
+            address = f"{SCHEME}{seed}/photo/{landmark}/{place}{'-2' * copied}.jpg"
+            table.append((_id(seed, landmark, place, 2), address, str(landmark)))
+    for landmark in range(RARE, RARE + rare):
+        address = f"{SCHEME}{seed}/photo/{landmark}/{renderer.ELSEWHERE}.jpg"
+        table.append((_id(seed, landmark, renderer.ELSEWHERE, 2), address, str(landmark)))
+    return table
 
 
 def rows(
     seed: int, landmarks: int, photos: int, rare: int, rare_photos: int,
     copies: float, nulls: float, expired: float, broken: float,
-) -> list[tuple[str, str, str]]:  # fmt: skip
+) -> list[Row]:  # fmt: skip
     """Return a catalogue: shuffled (id, url, landmark_id) rows with the defects of real ones: nulls, copies, dead URLs."""
     rng = np.random.default_rng([seed, 10**9 + 4])
     table = []
 
-    def row(landmark: int, view: int, copy: int = 0) -> tuple[str, str, str]:
+    def row(landmark: int, view: int, copy: int = 0) -> Row:
         kind = "photo"
         if (roll := rng.random()) < expired:
             kind = str(rng.choice(EXPIRED))

@@ -14,12 +14,14 @@ from landmarks.common import parallel, progress
 from landmarks.common.files import sha256, whole
 from landmarks.common.result_cache import ResultCache, fingerprint
 from landmarks.common.status import Status
+from landmarks.dataset import schema
 from landmarks.download import storage
 from landmarks.download.fetcher import Answer, Fetcher, FetchSettings
 from landmarks.images import decoding
 
 RETRY = "LANDMARKS_RETRY"  # an environment variable: ask again for photos that failed in an earlier run
 COLUMNS = ("id", "url", "landmark_id", "reserve")  # of a sample
+EXTERNAL = ""  # stands among landmarks for any of the external test
 Row = dict[str, str]
 
 
@@ -31,7 +33,8 @@ class Collection:
     the next photo of the same landmark's reserve, in whatever order the answers arrive.
 
     The same bytes again are a failure: of one landmark's photos with the same bytes the first counts, and under two
-    landmarks none of them, because such bytes are a placeholder, or show neither landmark for sure.
+    landmarks none of them, because such bytes are a placeholder, or show neither landmark for sure. Photos of the external test
+    are a source of their own: what becomes of them changes nothing for the others, and nothing replaces them.
 
     Every finished photo goes to ``cache`` at once, so that a killed run resumes. A photo that is still in the folder, to
     the byte, is not fetched again, nor is one that failed under the same settings, unless the environment variable
@@ -52,12 +55,16 @@ class Collection:
     def collect(self, transports: Mapping[str, BaseAdapter] | None = None) -> None:
         """Fetch the photos that are not in the folder yet. ``transports``: see ``Fetcher``."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        by_landmark: dict[str, list[Row]] = {}
+        by_landmark: dict[tuple[bool, str], list[Row]] = {}
         for values in self.sample[list(COLUMNS)].to_numpy().tolist():
             row: Row = dict(zip(COLUMNS, values, strict=True))
-            by_landmark.setdefault(row["landmark_id"], []).append(row)
+            by_landmark.setdefault((schema.is_external(row["id"]), row["landmark_id"]), []).append(row)
         chosen = [row for group in by_landmark.values() for row in group if row["reserve"] == "0"]
-        reserves = {name: [row for row in group[::-1] if row["reserve"] != "0"] for name, group in by_landmark.items()}
+        reserves = {
+            name: [row for row in group[::-1] if row["reserve"] != "0"]
+            for (external, name), group in by_landmark.items()
+            if not external
+        }
         tars = storage.Tars(self.settings.tars, self.sample["id"] if self.settings.tars else ())
         with Fetcher(self.folder, self.settings, tars=tars, transports=transports, record=self._record) as fetcher:
             for _ in progress.over(self._photos(fetcher, chosen, reserves), len(chosen), "download"):
@@ -88,16 +95,19 @@ class Collection:
                 failed = self._note(item)
                 if not failed:
                     yield item
-            rows = [reserves[landmark].pop() for landmark in failed if reserves[landmark]]
+            rows = [reserves[landmark].pop() for landmark in failed if reserves.get(landmark)]
 
     def _note(self, answer: Answer) -> list[str]:
         """Keep an answer. Return the landmarks that lack a photo by it: its own, and that of a photo with the same bytes."""
         self.answers[answer.id] = answer
+        external = schema.is_external(answer.id)
         if answer.status != Status.OK:
-            return [answer.landmark_id]
+            return [] if external else [answer.landmark_id]
         landmarks = self.by_content.setdefault(answer.sha256, [])
-        landmarks.append(answer.landmark_id)
-        before = set(landmarks[:-1])
+        before = set(landmarks) - {EXTERNAL}
+        landmarks.append(EXTERNAL if external else answer.landmark_id)
+        if external:
+            return []
         if len(before) == 1 and answer.landmark_id not in before:
             return [*before, answer.landmark_id]  # until now, the first of them counted
         return [answer.landmark_id] if before else []
@@ -158,7 +168,7 @@ class Collection:
         answers = _mark_duplicates([self.answers[photo] for photo in self.sample["id"] if photo in self.answers])
         lost: dict[str, list[str]] = {}
         for answer in answers:
-            if answer.status != Status.OK:
+            if answer.status != Status.OK and not schema.is_external(answer.id):
                 lost.setdefault(answer.landmark_id, []).append(answer.id)
         result = []
         for answer in answers:
@@ -204,8 +214,10 @@ def _mark_duplicates(answers: list[Answer]) -> list[Answer]:
     same_as: dict[str, str] = {}
     for first, *others in twins.values():
         same_as |= {other.id: first.id for other in others}
-        if any(other.landmark_id != first.landmark_id for other in others):
-            same_as[first.id] = others[0].id
+        external = schema.is_external(first.id)
+        rivals = [other for other in others if schema.is_external(other.id) == external]
+        if any(other.landmark_id != first.landmark_id for other in rivals):
+            same_as[first.id] = rivals[0].id
     return [
         dataclasses.replace(answer, status=Status.DUPLICATE, same_as=same_as[answer.id])
         if answer.id in same_as

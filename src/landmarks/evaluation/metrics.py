@@ -11,8 +11,16 @@ from scipy import stats
 from sklearn.metrics import precision_recall_fscore_support
 
 from landmarks.dataset import prediction_files, schema
-from landmarks.evaluation import calibration, significance
-from landmarks.evaluation.results import DIGITS, ClassScore, ModelScores, ProbabilityScores, Score
+from landmarks.evaluation import bootstrap, calibration, conformal, significance
+from landmarks.evaluation.results import (
+    DIGITS,
+    ClassScore,
+    Interval,
+    ModelScores,
+    ProbabilityScores,
+    Score,
+    SetScores,
+)
 
 BLOCK = 4096  # photos whose probabilities of all landmarks are looked at at once
 LOWEST = 1e-15  # a probability of 0 would make the mean log-loss infinite
@@ -72,28 +80,53 @@ def _of_block(
     )
 
 
-def compare(predictions: Mapping[str, pd.DataFrame], split: pd.Series) -> dict[str, ModelScores]:
-    """Every model on every part, by name; ``predictions`` as ``prediction_files.read`` gives them, indexed by id as ``split``."""
+def set_scores(
+    probabilities: NDArray[np.floating[Any]], actual: Sequence[int] | NDArray[np.int64], least: float
+) -> SetScores:
+    """What ``SetScores`` has of probabilities (n, landmarks), the columns ``actual`` (n,), and the ``least`` of ``conformal``."""
+    chosen = conformal.sets(probabilities, least)
+    covered = chosen[np.arange(len(chosen)), actual]
+    interval = stats.binomtest(int(covered.sum()), len(covered)).proportion_ci(0.95, method="wilson")
+    return SetScores(*map(_round, (chosen.sum(axis=1).mean(), covered.mean(), interval.low, interval.high)))
+
+
+def compare(predictions: Mapping[str, pd.DataFrame], rows: pd.DataFrame) -> dict[str, ModelScores]:
+    """Every model on every part, by name.
+
+    ``predictions`` are as ``prediction_files.read`` gives them, ``rows`` as ``tables.read_split`` does, both indexed by id.
+    """
+    split = rows["split"]
     test = split.index[split == "test"]
+    judged = [part for part in ("test", schema.EXTERNAL) if (split == part).any()]
     right = {name: table.loc[test, "actual"] == table.loc[test, "predicted"] for name, table in predictions.items()}
     pairs = list(itertools.combinations(predictions, 2))
     corrected = significance.holm([mcnemar(right[one], right[other]) for one, other in pairs])
     p = {frozenset(pair): float(f"{value:.{DIGITS}g}") for pair, value in zip(pairs, corrected, strict=True)}
     found = {}
     for name, table in predictions.items():
-        parts = {part: table.loc[split.index[split == part]] for part in schema.PARTS}
+        parts = {part: table.loc[split.index[split == part]] for part in dict.fromkeys((*schema.PARTS, *judged))}
+        numbers = {part: _numbers(own) for part, own in parts.items()}
+        least = conformal.least(*numbers["validation"])
         found[name] = ModelScores(
-            **{part: score(rows["actual"], rows["predicted"], rows["confidence"]) for part, rows in parts.items()},
+            **{part: score(own["actual"], own["predicted"], own["confidence"]) for part, own in parts.items()},
             per_class=by_class(parts["test"]["actual"], parts["test"]["predicted"]),
             mcnemar={other: p[frozenset((name, other))] for other in predictions if other != name},
-            probabilities={part: _of_rows(rows) for part, rows in parts.items()},
+            probabilities={part: probability_scores(actual, shares) for part, (shares, actual) in numbers.items()},
+            by_group={part: _by_group(parts[part], rows["group"]) for part in judged},
+            sets={part: set_scores(*numbers[part], least) for part in judged},
         )
     return found
 
 
-def _of_rows(rows: pd.DataFrame) -> ProbabilityScores:
-    labels, probabilities = prediction_files.probabilities(rows)
-    return probability_scores(pd.Index(labels).get_indexer(pd.Index(rows["actual"])), probabilities)
+def _numbers(own: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Probabilities (n, landmarks) and the columns of the right ones (n,)."""
+    labels, probabilities = prediction_files.probabilities(own)
+    return probabilities, pd.Index(labels).get_indexer(pd.Index(own["actual"]))
+
+
+def _by_group(own: pd.DataFrame, groups: pd.Series) -> Interval:
+    right = (own["actual"] == own["predicted"]).to_numpy()
+    return Interval(*map(_round, bootstrap.over_groups(right, groups[own.index])))
 
 
 def _round(value: float | np.floating[Any]) -> float:

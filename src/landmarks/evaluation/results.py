@@ -1,7 +1,7 @@
 """What the evaluate stage found, as one object: every model on every part, and what the other stages counted."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,10 +44,30 @@ class ProbabilityScores:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A 95 % interval of the top-1 accuracy."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SetScores:
+    """Conformal prediction sets: how many landmarks one has, and how often the right one is in it, with its Wilson interval."""
+
+    size: float
+    coverage: float
+    coverage_low: float
+    coverage_high: float
+
+
+@dataclass(frozen=True)
 class ModelScores:
     """A model on each part; by landmark, and p of McNemar's test against each other model, on the test part.
 
-    The p values are corrected for the number of pairs (Holm, 1979). ``probabilities`` is by part.
+    The p values are corrected for the number of pairs (Holm, 1979). ``probabilities``, ``by_group`` (of ``bootstrap``) and
+    ``sets`` are by part, the last two of the photos that nothing was chosen by: test and external. ``external`` is None
+    where there are no photos of another source.
     """
 
     train: Score
@@ -56,6 +76,9 @@ class ModelScores:
     per_class: dict[str, ClassScore]
     mcnemar: dict[str, float]
     probabilities: dict[str, ProbabilityScores]
+    external: Score | None = None
+    by_group: dict[str, Interval] = field(default_factory=dict)
+    sets: dict[str, SetScores] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,7 +89,10 @@ class Evaluation:
     data: dict[str, Any]
 
     def metrics(self) -> dict[str, dict[str, float]]:
-        """What one compares, by measure and model: DVC sorts by name, so the top-1 accuracy on test comes first."""
+        """What one compares, by measure and model: DVC sorts by name, so the top-1 accuracy on test comes first.
+
+        Nothing of the external test: nobody is to choose by it.
+        """
         models = self.models.items()
         return {
             "accuracy": {name: model.test.top1 for name, model in models},
@@ -105,8 +131,11 @@ def _model(stored: Mapping[str, Any]) -> ModelScores:
         per_class={name: _scores(ClassScore, row) for name, row in stored["per_class"].items()},
         mcnemar=dict(stored["mcnemar"]),
         probabilities={part: _scores(ProbabilityScores, row) for part, row in stored["probabilities"].items()},
+        external=_scores(Score, stored["external"]) if stored.get("external") else None,
+        by_group={part: _scores(Interval, row) for part, row in stored.get("by_group", {}).items()},
+        sets={part: _scores(SetScores, row) for part, row in stored.get("sets", {}).items()},
     )
 
 
 def _scores(kind: type[Scores], stored: Mapping[str, Any]) -> Scores:
-    return kind(**{field.name: float(stored[field.name]) for field in fields(kind)})  # type: ignore[arg-type]
+    return kind(**{one.name: float(stored[one.name]) for one in fields(kind)})  # type: ignore[arg-type]

@@ -49,7 +49,7 @@ THESIS = "Clasificación multiclase de imágenes aplicada en reconocimiento de l
 MEANINGS = {
     "id": "Names the photo and its file",
     "landmark_id": "The landmark in it",
-    "split": "train, validation or test",
+    "split": "train, validation or test; external: of another source",
 }
 
 
