@@ -107,7 +107,12 @@ def test_the_numbers_are_those_of_the_evaluation(page: Path, left: Path) -> None
     shares = np.array([[float(cell) for cell in row[1:]] for row in rows["confusion-bayes-shares"][1:]])
     assert np.allclose(shares.sum(axis=1), 1, atol=0.03)
     assert [row[-2:] for row in rows["epochs-plain"][1:]] == [["1.250", "0.500"], ["1.000", "0.625"]]
-    assert rows["layers-plain"][1:] == [["dense", "7 × 3", "24"], ["total", "", "24"]]
+    dense = ["Dense", "(None, 3)", "24", "24"]
+    sums = [["total", "", "73", "64"], ["not trained", "", "9", ""]]
+    assert rows["layers-plain"][1:] == [["BackboneLayer", "(None, 7)", "49", "40"], dense, *sums]
+    named = {row[0]: row[1] for row in rows["training"][1:]}
+    assert named["loss"] == "CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)"
+    assert named["optimiser"] == "SGD(learning_rate=0.02, momentum=0.9), along a cosine to 0"
     reproduced = {row[0]: row for row in rows["reproduction-table"]}
     ours = models["bayes"]["test"]["top1"]
     assert reproduced["naive Bayes on principal components, test"][1:3] == ["0.259", f"{ours:.3f} †"]
@@ -217,7 +222,7 @@ def test_a_missing_file_is_one_line_that_names_it(left: Path, page: Path, tmp_pa
         ("plots/history/plain.csv", f"{EPOCHS}\n1,a,2,x,2,2\n", "row 2"),
         ("plots/sweep.csv", "components,train,validation,all_train,test\n", "no rows"),
         ("plots/faces.png", "nothing", "not a PNG"),
-        ("models/plain.weights.h5", "nothing", "not a weights file"),
+        ("models/plain.json", '{"recipe": {"training": {"module": ["a"]}}}', "no layers"),
         ("models/plain.json", "[]", "no recipe.training.module"),
         ("data/clean.parquet", "nothing", "clean"),
         ("data/faces.json", "{}", "no photos"),
@@ -281,20 +286,22 @@ def test_the_script_writes_the_same_page(script: Script, left: Path, page: Path,
 
 def test_of_a_thousand_landmarks_the_worst_the_best_and_the_distribution_are_shown(left: Path, tmp_path: Path) -> None:
     changed = evaluation(left)
-    recalls = {str(number): (number + 0.5) / 1000 for number in range(1000)}
+    recalls = {str(7000 + number): (number + 0.5) / 1000 for number in range(1000)}
     scores = {name: {"precision": 0.5, "recall": recall, "f1": 0.5} for name, recall in recalls.items()}
     changed["models"]["bayes"]["per_class"] = scores
-    pairs = [(name, name if place % 20 < 20 * recalls[name] else "999") for name in recalls for place in range(20)]
+    pairs = [(name, name if place % 20 < 20 * recalls[name] else "7999") for name in recalls for place in range(20)]
     csv, was = left / "plots" / "confusion" / "bayes.csv", (left / "plots" / "confusion" / "bayes.csv").read_bytes()
     pd.DataFrame(pairs, columns=["actual", "predicted"]).assign(id=range(len(pairs)), confidence=0.5).to_csv(
         csv, index=False
     )
     found = Read(write_with(left, "metrics/evaluation.json", json.dumps(changed), tmp_path / "p.html"))
     csv.write_bytes(was)
-    assert [row[0] for row in found.rows["classes-bayes"][1:]] == [str(n) for n in (*range(20), *range(980, 1000))]
+    assert [row[0] for row in found.rows["classes-bayes"][1:]] == [
+        str(n) for n in (*range(7000, 7020), *range(7980, 8000))
+    ]
     assert [row[1] for row in found.rows["recalls-bayes"][1:]] == ["100"] * 10
     matrix = found.rows["confusion-bayes"]
-    assert matrix[0][1:] == [*map(str, range(20)), "all others"]
-    assert [row[0] for row in matrix[1:]] == [str(n) for n in range(20)]
+    assert matrix[0][1:] == [*map(str, range(7000, 7020)), "all others"]
+    assert [row[0] for row in matrix[1:]] == [str(n) for n in range(7000, 7020)]
     assert all(sum(map(int, row[1:])) == 20 for row in matrix[1:])
     assert "recalls-plain" not in found.rows
