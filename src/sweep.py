@@ -1,6 +1,7 @@
 """How many principal components?"""
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -64,22 +65,11 @@ def main(
     made.insert(0, "components", numbers)
     tables.write(table, made)
     chosen = int(made["validation"].argmax())
-    if chosen in (0, len(made) - 1) and numbers[chosen] > 1:
-        edge = "sweep.start" if not chosen else "sweep.stop"
-        print(f"sweep: {numbers[chosen]} components do best, at the edge of the range: move {edge}", file=sys.stderr)
     ours, theirs = made.iloc[chosen], made.iloc[made["test"].argmax()]
     error = by_fold[:, chosen, 1].std(ddof=1) / np.sqrt(len(by_fold))
     supported = made.loc[made["validation"] >= ours["validation"] - error, "components"].astype(int).tolist()
-    used = stage.params()["pca"].get("n")
-    if (
-        type(used) is int
-        and used
-        and np.interp(used, made["components"], made["validation"]) < ours["validation"] - error
-    ):
-        print(
-            f"sweep: pca.n is {used}; by cross-validation it should be one of {', '.join(map(str, supported))}",
-            file=sys.stderr,
-        )
+    for remark in _remarks(made, chosen, supported):
+        print(f"sweep: {remark}", file=sys.stderr)
     write_json(counts, {
         "components": int(ours["components"]), "within_one_error": supported,
         "validation": ours["validation"], "test": ours["test"],
@@ -88,6 +78,18 @@ def main(
     })  # fmt: skip
     spread = f"{ours['validation']:.3f} ± {error:.3f}"
     return f"{ours['components']:.0f} components are best, top-1 {spread} (standard error) cross-validated"
+
+
+def _remarks(scores: pd.DataFrame, chosen: int, supported: list[int]) -> Iterator[str]:
+    """What to change in params.yaml: the range, if the best number lies at its edge; pca.n, if it does worse than ``supported``."""
+    numbers, validation = scores["components"], scores["validation"]
+    if chosen in (0, len(scores) - 1) and numbers[chosen] > 1:
+        edge = "sweep.start" if not chosen else "sweep.stop"
+        yield f"{numbers[chosen]} components do best, at the edge of the range: move {edge}"
+    used = stage.params()["pca"].get("n")  # said here, and no part of the result
+    least = validation[numbers.isin(supported)].min()
+    if type(used) is int and used > 0 and np.interp(used, numbers, validation) < least:
+        yield f"pca.n is {used}; by cross-validation it should be one of {', '.join(map(str, supported))}"
 
 
 def _numbers(sweep: SweepConfig, most: int) -> list[int]:
