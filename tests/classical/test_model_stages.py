@@ -76,6 +76,21 @@ def test_the_sweep_warns_where_its_best_number_lies_at_the_edge_of_the_range(
     assert (f"move {edge}" in done.stderr) == (best == start) if edge else "edge of the range" not in done.stderr
 
 
+def test_the_sweep_names_a_number_of_components_that_cross_validation_does_not_support(
+    script: Script, described: Path, split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, numbers = [tmp_path / "s.csv", tmp_path / "s.json"], ("--start", 1, "--stop", 9, "--step", 1, "--folds", 3)
+    for used in range(1, 9):
+        monkeypatch.setattr(stage, "params", {**stage.params(), "pca": {"n": used}}.copy)
+        done = script("sweep", described, split, *out, *numbers)
+        succeed(done)
+        supported = json.loads(out[1].read_text())["within_one_error"]
+        assert (f"pca.n is {used}; by cross-validation it should be one of {supported[0]}" in done.stderr) == (
+            used not in supported
+        )
+    assert len(supported) < 8
+
+
 def test_the_grid_holds_every_combination_and_names_the_best_by_validation(
     script: Script, described: Path, split: Path, tmp_path: Path
 ) -> None:

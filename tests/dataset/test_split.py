@@ -152,6 +152,16 @@ def test_a_photo_that_is_in_no_table_is_an_error_that_names_it(
     fails_in_one_line(script("split", tmp_path / "d.csv", audit, *outputs(tmp_path)), "faces.json: p1_00", "dvc repro")
 
 
+def test_a_photo_whose_record_has_no_hash_is_an_error_that_names_it(
+    script: Script, photos: Path, audit: Path, tmp_path: Path
+) -> None:
+    recorded = json.loads(audit.read_text())
+    del recorded["photos"]["p2_03"]["hash"]
+    write_json(tmp_path / "faces.json", recorded)
+    done = script("split", photos / "photos.csv", tmp_path / "faces.json", *outputs(tmp_path))
+    fails_in_one_line(done, "faces.json: p2_03", "no hash", "dvc repro --force anonymize")
+
+
 def test_photos_of_other_landmarks_are_in_no_part_and_a_near_duplicate_of_a_known_place_is_not_unknown(
     script: Script, photos: Path, strangers: Path, tmp_path: Path
 ) -> None:

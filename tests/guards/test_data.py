@@ -16,7 +16,7 @@ from landmarks.dataset import near_duplicates, schema, tables
 from landmarks.images import decoding
 from landmarks.images.perceptual_hash import perceptual_hash
 
-# In the synthetic demo a photo uploaded twice differs in 0 to 9 of 256 bits, two views of a place in 79 or more.
+# In the synthetic demo a photo uploaded twice differs in 0 to 4 of 256 bits, two views of a place in 82 or more.
 # Stricter than split.duplicate_bits, so that it sees what that lets through.
 NEAR = 48
 SAME = 24  # the gate's compression and a smaller decoding change 0 to 13 bits, a mosaic more

@@ -187,7 +187,7 @@ def over_seeds(path: Path, rows: pd.DataFrame, components: int, title: str) -> N
         places = np.arange(len(summary))[::-1]
         spread = summary["sd"].fillna(0)
         right.errorbar(summary["mean"], places + shift, xerr=spread, fmt=marker, markersize=4, capsize=3, label=label)
-    right.legend(loc="center left")
+    right.legend(loc="lower left")
     right.set_yticks(places, list(summary.index))
     right.set(xlabel=f"test accuracy, {components} components", xlim=(0, 1.02))
     right.grid(axis="x", alpha=0.3)
