@@ -229,7 +229,7 @@ def _addresses(block: Params, urls: list[str]) -> Iterator[Finding]:
     if "demo" in block["schemes"] and all(url.startswith(DEMO) for url in urls):
         return
     import download  # here: the demo dataset needs none of it
-    from landmarks.download import fetcher, storage
+    from landmarks.download import archives, fetcher, storage
 
     settings = knobs.build(fetcher.FetchSettings, block)
     schemes = Counter(map(storage.scheme_of, urls))
@@ -240,7 +240,7 @@ def _addresses(block: Params, urls: list[str]) -> Iterator[Finding]:
         yield Finding("download.schemes", f"{asked}; add what you trust", [*block["schemes"], *missing])
     try:
         download.check(settings, urls)
-        storage.Tars(settings.tars, ())
+        storage.Tars([name for name in settings.tars if not name.startswith(archives.HTTP)], ())
     except InputError as error:
         yield Finding("download", str(error))
     if not (settings.tars or settings.archives):  # which may have what a host has not

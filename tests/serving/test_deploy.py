@@ -82,12 +82,24 @@ def test_the_dockerfile_copies_files_that_dockerignore_allows_and_sets_an_unpriv
         assert (ROOT / path).exists()
 
 
-def test_the_dockerfile_passes_its_linter(tmp_path: Path) -> None:
+def test_the_dockerfiles_pass_their_linter(tmp_path: Path) -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
-    done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    files = ROOT / "Dockerfile", ROOT / "deploy/cluster/Dockerfile"
+    done = subprocess.run([hadolint, *files], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     (tmp_path / "Dockerfile").write_text(DOCKERFILE + "RUN cd /\n")
     assert subprocess.run([hadolint, tmp_path / "Dockerfile"], stdout=subprocess.DEVNULL, check=False).returncode == 1
+
+
+def test_the_clusters_workers_run_as_one_thread_in_the_checkout_with_both_locks() -> None:
+    services = yaml.safe_load((ROOT / "deploy/cluster/compose.yaml").read_text())["services"]
+    dockerfile = (ROOT / services["scheduler"]["build"]["dockerfile"]).read_text()
+    assert "--nthreads 1 " in services["worker"]["command"]
+    assert services["worker"]["volumes"] == ["../..:/landmarks"]
+    assert "WORKDIR /landmarks" in dockerfile
+    for lock in ("requirements.lock", "requirements-cluster.lock"):
+        assert f"--requirement {lock}" in dockerfile
+        assert f"!{lock}\n" in (ROOT / ".dockerignore").read_text()
 
 
 @pytest.mark.slow

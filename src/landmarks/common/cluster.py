@@ -1,11 +1,10 @@
 """Work on single photos on a Dask cluster. Nothing but ``parallel.each`` imports this module, and only where it is asked for.
 
 Batches of ids and paths travel to the workers and results back; photos are read and written by the workers, in the folders
-that they share with this machine (docs/scale.md). A batch takes about a second, so that Dask's 20 ms a task don't count.
+that they share with this machine (docs/scale.md). A batch takes about a second, so that what Dask itself costs does not count.
 """
 
 import functools
-import itertools
 import logging
 import queue
 import secrets
@@ -36,7 +35,8 @@ Result = TypeVar("Result")
 LOCAL = (
     "local"  # in place of an address: a scheduler and its workers on this machine, for as long as this process lives
 )
-SECONDS = 1.0  # that a batch should take
+SECONDS = 1.0  # that a batch should take, at least
+TASK = 0.005  # seconds of the scheduler and of this process that a batch costs: of many workers it takes longer, so that they keep up
 MOST = 256  # items of a batch
 AHEAD = 2  # batches a worker that are handed out: the next one waits there while one is worked on
 WINDOW = 4  # batches a worker that are handed out or wait to be consumed: what memory holds
@@ -81,8 +81,8 @@ class _Run:
         self.done: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self.came: dict[int, list[Any]] = {}  # results of a batch by the place of its first item
         self.suspects: deque[range] = deque()  # batches that are to be tried item by item
-        self.places, self.size = itertools.repeat(0), 1
         self.handed = 0  # items
+        self.size, self.aim = 1, SECONDS  # items and seconds of a batch
 
     def results(self) -> Generator[Any]:
         place = 0
@@ -102,11 +102,14 @@ class _Run:
 
     def _hand_out(self) -> None:
         workers = max(len(self.client.nthreads()), 1)
-        fair = -(-len(self.items) // (WINDOW * workers))  # the last batches end at about the same time
+        self.aim = max(SECONDS, 2 * TASK * workers)
         while self.handed < len(self.items) and not self.suspects:
             if len(self.running) >= AHEAD * workers or len(self.running) + len(self.came) >= WINDOW * workers:
                 break
-            places = range(self.handed, min(self.handed + min(self.size, fair), len(self.items)))
+            fair = -(
+                -(len(self.items) - self.handed) // (WINDOW * workers)
+            )  # smaller and smaller: all end at the same time
+            places = range(self.handed, self.handed + min(self.size, fair))
             future = self._submit(places)
             self.running[future.key] = future, places
             future.add_done_callback(self.done.put)
@@ -130,7 +133,7 @@ class _Run:
         except KilledWorker:
             self.suspects.append(places)
         else:
-            self.size = max(1, min(int(SECONDS * len(places) / max(seconds, 1e-6)), MOST))
+            self.size = max(1, min(int(self.aim * len(places) / max(seconds, 1e-6)), MOST))
 
     def _alone(self, place: int) -> Any:
         try:

@@ -15,7 +15,7 @@ from landmarks.common.files import sha256, whole
 from landmarks.common.result_cache import ResultCache, fingerprint
 from landmarks.common.status import Status
 from landmarks.dataset import schema
-from landmarks.download import storage
+from landmarks.download import archives, storage
 from landmarks.download.fetcher import Answer, Fetcher, FetchSettings
 from landmarks.images import decoding
 
@@ -65,7 +65,8 @@ class Collection:
             for (external, name), group in by_landmark.items()
             if not external
         }
-        tars = storage.Tars(self.settings.tars, self.sample["id"] if self.settings.tars else ())
+        wanted = self.sample["id"].tolist() if self.settings.tars else []
+        tars = storage.Tars(archives.kept(self.settings.tars, wanted, self.cache.path.with_name("tars")), wanted)
         with Fetcher(self.folder, self.settings, tars=tars, transports=transports, record=self._record) as fetcher:
             for _ in progress.over(self._photos(fetcher, chosen, reserves), len(chosen), "download"):
                 pass
