@@ -16,6 +16,7 @@ WORKDIR /landmarks
 COPY dvc.lock params.yaml ./
 COPY src src
 COPY data/demo/backbone data/demo/backbone
+COPY data/examples data/examples
 COPY models/landmarks.csv models/plain.json models/plain.weights.h5 models/threshold.json models/
 USER 10001
 EXPOSE 8080

@@ -1,8 +1,9 @@
 """The trained network as a server: an API for programs, metrics for Prometheus, a page for people."""
 
+import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,10 +16,14 @@ from landmarks.common.errors import InputError
 from landmarks.serving.limits import RequestLimits
 
 if TYPE_CHECKING:
+    from landmarks.serving.feedback import FeedbackFolder
     from landmarks.serving.photo_index import PhotoIndex
     from landmarks.serving.predictor import Predictor
+    from landmarks.serving.samples import Sample
 
 ANONYMOUS, SPLIT, CREDITS = Path("data/anonymous"), Path("data/split.csv"), Path("data/attribution.csv")
+TESTED = Path("plots/confusion")
+EXAMPLES = Path("data/examples/photos.csv")
 KEY = "LANDMARKS_API_KEY"
 
 
@@ -41,6 +46,14 @@ def main(
     attribution: Annotated[
         Path, typer.Option(help="… with author and licence by this CSV of the cards stage")
     ] = CREDITS,
+    examples: Annotated[
+        Path, typer.Option(help="CSV of photos to try which anybody may see, their files beside it, if it exists")
+    ] = EXAMPLES,
+    feedback: Annotated[
+        Path | None,
+        typer.Option(help="Folder to keep photos in, faces obscured, whose sender says what they show [none is kept]"),
+    ] = None,
+    feedback_photos: Annotated[int, typer.Option(min=1, help="… so many at most")] = 1000,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: for other machines, too")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="… and port; 0: a free one")] = 8080,
     allowed_host: Annotated[
@@ -56,7 +69,7 @@ def main(
 ) -> None:
     """Answer over HTTP which landmark a photo shows. Requests must carry the key in the environment variable LANDMARKS_API_KEY, if it is set.
 
-    No photo is stored or logged. SIGTERM and Ctrl-C end the server after the requests in progress are answered.
+    No photo is stored or logged, unless --feedback. SIGTERM and Ctrl-C end the server after the requests in progress are answered.
     """
     import uvicorn  # here: --help need not wait
 
@@ -65,14 +78,19 @@ def main(
     key, loopback = os.environ.get(KEY, ""), host in app.LOOPBACK
     if not loopback and not key:
         print(f"serve: other machines can reach {host}, and no API key is required: set {KEY}", file=sys.stderr)
+    kept = _feedback(feedback, feedback_photos) if feedback else None
     loaded = trained_model.load(model, unchecked=unchecked, names=names, threshold=threshold, threads=1)
     lock = None if unchecked else trained_model.LOCK
     build_index = partial(_build_index, loaded, anonymous, split, attribution, lock)
+    shown = loopback if similar is None else similar
     hosts = [*app.LOOPBACK, *(allowed_host or [])] if loopback or allowed_host else ["*"]
     uvicorn.run(
         app.create_app(
             loaded, limits, key=key, hosts=hosts,
-            build_index=build_index if (loopback if similar is None else similar) else lambda _: None,
+            build_index=build_index if shown else lambda _: None,
+            feedback=kept,
+            tested=_tested(TESTED / f"{model.stem}.csv", anonymous),
+            samples=_samples(loaded, anonymous if shown else None, split, examples),
         ),
         host=host,
         port=port,
@@ -104,6 +122,44 @@ def _build_index(
     except (InputError, OSError) as error:
         print(f"serve: no similar photos are shown: {error}", file=sys.stderr)
         return None
+
+
+def _feedback(folder: Path, most: int) -> "FeedbackFolder":
+    """Where photos are kept once they passed the privacy gate of the pipeline, under its settings."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise InputError("--feedback needs the pipeline's packages, which look for faces; run: make setup")
+    from landmarks.privacy.gate import GateSettings
+    from landmarks.serving.feedback import FeedbackFolder
+
+    return FeedbackFolder(folder, stage.block("anonymize", GateSettings), most)
+
+
+def _tested(table: Path, anonymous: Path) -> Iterator[tuple[float, float]]:
+    """Confidence and megapixels of each test photo by the evaluate stage, where they are there."""
+    from landmarks.dataset import csv_rows
+    from landmarks.images import decoding
+
+    for row in csv_rows.read(table, ("id", "confidence")) if table.is_file() else ():
+        if (photo := anonymous / f"{row['id']}.jpg").is_file():
+            width, height = decoding.header(photo.read_bytes()).size
+            yield float(row["confidence"]), width * height / 1e6
+
+
+def _samples(loaded: "Predictor", anonymous: Path | None, split: Path, examples: Path) -> "list[Sample]":
+    """Photos to try: of the landmarks, test photos where those may be shown, and the examples."""
+    from landmarks.serving import samples
+
+    found = {sample.id: sample for sample in samples.of_places(loaded.places)}
+    try:
+        if anonymous and split.is_file():
+            found = {sample.id: sample for sample in samples.of_test_photos(loaded.places, anonymous, split)} | found
+        listed = list(samples.of_examples(examples)) if examples.is_file() else []
+    except (InputError, OSError) as error:
+        print(f"serve: some photos to try are missing: {error}", file=sys.stderr)
+        listed = []
+    order = {label: place for place, label in enumerate(loaded.record.labels)}
+    known = sorted((sample for sample in found.values() if sample.label in order), key=lambda one: order[one.label])
+    return [*known, *listed]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from browser import Page, browsing, needs_chromium
 from PIL import Image
+from support import ROOT, gate_settings
 
 from .server import running_server
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, needs_chromium]
 AXE = importlib.resources.files("axe_core_python") / "axe.min.js"
 DONE = "document.getElementById('status').textContent === 'Done.'"
+EXAMPLES = ROOT / "data" / "examples" / "photos.csv"
 FAILED = "document.getElementById('error').textContent !== ''"
 
 
@@ -75,15 +77,13 @@ def test_the_keyboard_reaches_everything(browser: Page, server_url: str, photos:
 
 def test_the_photo_is_uploaded_once(browser: Page, server_url: str, photos: Path) -> None:
     predict(browser, server_url, photos / "images" / "p1_00.jpg")
-    assert [url.partition("/v1/")[2] for url in browser.asked() if "/v1/" in url] == [
-        "models/landmarks/metadata",
-        "explain?top=100",
-    ]
+    asked = sorted(url.partition("/v1/")[2] for url in browser.asked() if "/v1/" in url)
+    assert asked == ["explain?top=100", "models/landmarks/metadata", "samples"]
 
 
 def test_the_page_says_what_it_knows(browser: Page, server_url: str) -> None:
     browser.open(f"{server_url}/")
-    browser.wait("document.getElementById('model').textContent !== ''")
+    browser.wait("$('places').children.length > 0")
     assert text(browser, "places").split("\n") == ["Old Bridge", "Landmark 2", "Torre Añil"]
     assert "synthetic demo" in text(browser, "demo")
     assert browser.run("document.getElementById('demo').hidden") is False
@@ -163,6 +163,45 @@ def test_a_second_file_is_answered_and_a_photo_can_be_cancelled(browser: Page, s
     browser.run("$('cancel').click()")
     assert text(browser, "status") == "Cancelled."
     assert browser.run("$('result').hidden && $('spinner').hidden && $('cancel').hidden")
+
+
+def test_what_is_known_about_a_place_is_shown_and_nothing_is_fetched_for_it(browser: Page, server_url: str) -> None:
+    browser.open(f"{server_url}/")
+    place = {
+        "description": "Crosses <b>it</b>",
+        "country": "Spain",
+        "latitude": -37.5,
+        "longitude": 4.25,
+        "url": "https://x.org/",
+    }
+    browser.run(f"showPlace({json.dumps(place)}), $('result').hidden = false")
+    assert text(browser, "description") == "Crosses <b>it</b>"
+    assert text(browser, "facts") == "Spain · 37.5000° S, 4.2500° E"
+    links = browser.run("[...document.querySelectorAll('#links a')].map(a => [a.href, a.rel])")
+    assert [rel for _, rel in links] == ["noopener noreferrer"] * 2
+    assert "mlat=-37.5&mlon=4.25" in links[1][0]
+    assert all(address.startswith(server_url) for address in browser.asked())
+
+
+def test_the_places_can_be_tried_and_an_answer_is_kept(
+    browser: Page, answering: "Predictor", photos: Path, split: Path, tmp_path: Path
+) -> None:
+    from landmarks.serving import samples
+    from landmarks.serving.feedback import FeedbackFolder
+
+    folder = FeedbackFolder(tmp_path, gate_settings(detector="yunet", sizes=(320,), turned=0), 5)
+    shown = [*samples.of_test_photos(answering.places, photos / "images", split), *samples.of_examples(EXAMPLES)]
+    with running_server(answering, samples=shown, feedback=folder) as address:
+        browser.open(f"{address}/")
+        browser.wait("document.querySelectorAll('#others button').length > 20")
+        assert "Old Bridge" in text(browser, "places")
+        assert "CC0" in str(browser.run("$('others').textContent"))
+        browser.run("document.querySelector('#places button').click()")
+        browser.wait(DONE)
+        assert text(browser, "answer").endswith("none of these")
+        browser.run("$('answer').value = '10', $('feedback').requestSubmit()")
+        browser.wait("$('thanks').textContent === 'Kept. Thank you.'")
+    assert "10,unknown" in (tmp_path / "catalogue.csv").read_text()
 
 
 def test_a_button_for_the_camera_is_there_where_a_touch_screen_is(browser: Page, server_url: str) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from landmarks.common.errors import InputError
 from landmarks.common.files import whole
-from landmarks.dataset import schema
+from landmarks.dataset import csv_rows, schema
 
 NEEDED = ("id", "name")
 DEGREES = (("latitude", 90), ("longitude", 180))  # and the most of each
@@ -39,15 +39,7 @@ def read(path: Path) -> Places:
 
     Raises ``InputError`` if the file is missing, lacks a column, has an id twice, or a value that is none.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            schema.require(path, list(rows.fieldnames or []), NEEDED)
-            return _distinct(collect(str(path), enumerate(rows, 2)))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run: dvc repro places") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a readable CSV file: {error}") from None
+    return _distinct(collect(str(path), enumerate(csv_rows.read(path, NEEDED, "dvc repro places"), 2)))
 
 
 def names(path: Path) -> dict[str, str]:

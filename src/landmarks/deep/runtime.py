@@ -6,6 +6,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -26,7 +27,22 @@ def silent() -> Iterator[None]:
             os.close(stderr)
 
 
-with silent(), warnings.catch_warnings():
+@contextlib.contextmanager
+def without(package: str) -> Iterator[None]:
+    """Let a package that is not loaded yet be missing meanwhile, for importers that can do without."""
+    hidden: Any = {package: None}
+    if package in sys.modules:
+        yield
+        return
+    sys.modules.update(hidden)
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
+# Keras would load pandas, a second and 65 MB, to know a DataFrame among what it is given: it is given none
+with silent(), without("pandas"), warnings.catch_warnings():
     warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # tensorflow-hub imports it; the lock pins it
     import tensorflow as tf
     import tensorflow_hub as hub

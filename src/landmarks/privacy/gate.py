@@ -118,10 +118,21 @@ def examine(original: Path, target: Path, settings: GateSettings, decided: Verdi
     """
     try:
         content = original.read_bytes()
+    except OSError as error:
+        raise QuarantineError(f"cannot be read: {error.strerror}") from None
+    picture, passed = obscured(content, settings, decided)
+    decoding.write(target, picture, settings.quality)
+    return dataclasses.replace(passed, sha256=files.sha256(target))
+
+
+def obscured(
+    content: bytes, settings: GateSettings, decided: Verdicts = NO_VERDICTS
+) -> tuple[redaction.Picture, PassedPhoto]:
+    """The photo in memory as ``examine`` writes it, and its record, without the hash of a file. Raises ``QuarantineError``."""
+    try:
         picture = decoding.decode(content)
-    except (OSError, InputError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise QuarantineError(f"cannot be read: {reason}") from None
+    except InputError as error:
+        raise QuarantineError(f"cannot be read: {error}") from None
     source, shown = hashlib.sha256(content).hexdigest(), perceptual_hash.perceptual_hash(picture)
     person = decided.get(source, verdicts.NONE)
     if person.whole == "stay_out":
@@ -136,9 +147,8 @@ def examine(original: Path, target: Path, settings: GateSettings, decided: Verdi
     if faces and person.whole != "pass":
         score = max(face.score for face in faces)
         raise QuarantineError(f"{STILL_FOUND} after {settings.passes} passes (score {score})")
-    decoding.write(target, picture, settings.quality)
-    return PassedPhoto(
-        source=source, hash=shown, sha256=files.sha256(target), looks=looks, faces=record,
+    return picture, PassedPhoto(
+        source=source, hash=shown, sha256="", looks=looks, faces=record,
         readable=[dataclasses.asdict(face) for face in readable], verdicts=person.record(),
     )  # fmt: skip
 

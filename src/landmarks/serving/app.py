@@ -1,11 +1,12 @@
 """The HTTP application: TensorFlow Serving's row format, forms, and a page for people."""
 
+import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Query, Request, Security
 from fastapi.exceptions import RequestValidationError
@@ -17,14 +18,20 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from landmarks.common.errors import InputError
+from landmarks.dataset.places import Place
 from landmarks.serving import messages, service
 from landmarks.serving.bodies import error_response
 from landmarks.serving.limits import RequestLimits
-from landmarks.serving.messages import Error, Explanation, Outputs, Predictions
+from landmarks.serving.messages import Error, Explanation, Kept, KnownPlaces, Outputs, Predictions, SamplePhoto, Samples
 from landmarks.serving.metrics import ServerMetrics
 from landmarks.serving.middleware import LimitMiddleware
 from landmarks.serving.predictor import Predictor
+from landmarks.serving.samples import Sample, kept_thumbnail
 from landmarks.serving.service import BuildIndex, PredictionService
+
+if TYPE_CHECKING:
+    from landmarks.serving.feedback import FeedbackFolder  # whose gate a server without it does not load
 
 Tags = list[str | Enum]
 Top = Annotated[int, Query(ge=1, le=100, description="How many of the most probable landmarks are listed per photo")]
@@ -33,7 +40,8 @@ MODEL, VERSION = "/v1/models/landmarks", "1"
 LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")  # this machine: as addresses, and as a Host without its port
 LINES = "application/x-ndjson"
 PAGE = Path(__file__).with_name("page.html")
-# The page is one file with its own style and script, and shows photos that the visitor chose
+STYLE = "/* page.css */"  # stands in it for that file
+# The page is sent as one file with its own style and script, and shows photos that the visitor chose
 POLICY = (
     "default-src 'none'; connect-src 'self'; img-src blob: data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -47,14 +55,22 @@ def create_app(
     key: str = "",
     hosts: Sequence[str] = LOOPBACK,
     build_index: BuildIndex = lambda _: None,
+    samples: Sequence[Sample] = (),
+    feedback: "FeedbackFolder | None" = None,
+    tested: Iterable[tuple[float, float]] = (),
 ) -> FastAPI:
     """The ASGI application.
 
     ``key`` is the API key that requests must carry; empty: none. ``hosts`` are the names under which the server may be asked;
     ``*`` is any. A web page could otherwise give its own name the server's address and read what the server answers (DNS
     rebinding). ``build_index`` returns the index of training photos, or None, while the first requests are answered.
+    ``samples`` are photos that everybody may see. ``feedback`` keeps photos and what people said of them; None: nothing is kept.
+    ``tested`` has confidence and megapixels of each test photo, beside whose histograms are those of the photos that come.
     """
     metrics = ServerMetrics()
+    for confidence, megapixels in tested:
+        metrics.test_confidence.observe(confidence)
+        metrics.test_megapixels.observe(megapixels)
     MultiPartParser.spool_max_size = int(limits.megabytes * 1e6)  # uploads stay in memory, none is written to disk
 
     @contextlib.asynccontextmanager
@@ -79,8 +95,11 @@ def create_app(
     secured = APIRouter(dependencies=[Security(scheme) for scheme in schemes] if key else [])  # LimitMiddleware checks
     _add_operation(app, secured, metrics)
     for path in (MODEL, f"{MODEL}/versions/{VERSION}"):
-        _add_tensorflow_serving(secured, path, predictor)
+        _add_tensorflow_serving(secured, path, predictor, keeps=feedback is not None)
     _add_forms(secured)
+    _add_places(secured, predictor, samples)
+    if feedback:
+        _add_feedback(secured, predictor, feedback)
     app.include_router(secured)
     return app
 
@@ -104,9 +123,11 @@ def _add_error_handlers(app: FastAPI) -> None:
 
 
 def _add_page(app: FastAPI) -> None:
+    content = PAGE.read_text(encoding="utf-8").replace(STYLE, PAGE.with_suffix(".css").read_text(encoding="utf-8"))
+
     @app.get("/", include_in_schema=False)
     async def page() -> HTMLResponse:
-        return HTMLResponse(PAGE.read_text(), headers=HEADERS)
+        return HTMLResponse(content, headers=HEADERS)
 
 
 def _add_operation(app: FastAPI, secured: APIRouter, metrics: ServerMetrics) -> None:
@@ -127,7 +148,7 @@ def _add_operation(app: FastAPI, secured: APIRouter, metrics: ServerMetrics) -> 
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _add_tensorflow_serving(secured: APIRouter, path: str, predictor: Predictor) -> None:
+def _add_tensorflow_serving(secured: APIRouter, path: str, predictor: Predictor, keeps: bool) -> None:
     tags: Tags = ["TensorFlow Serving"]
 
     @secured.post(
@@ -155,7 +176,10 @@ def _add_tensorflow_serving(secured: APIRouter, path: str, predictor: Predictor)
         spec = {"name": "landmarks", "signature_name": "", "version": VERSION}
         record = dataclasses.asdict(predictor.record)
         names = [predictor.display_name(label) for label in predictor.record.labels]
-        return {"model_spec": spec, "metadata": {**record, "names": names, "signature_def": messages.signature()}}
+        return {
+            "model_spec": spec,
+            "metadata": {**record, "names": names, "feedback": keeps, "signature_def": messages.signature()},
+        }
 
 
 def _add_forms(secured: APIRouter) -> None:
@@ -196,3 +220,60 @@ def _add_forms(secured: APIRouter) -> None:
             yield (await working.explain(photo, prediction)).model_dump_json() + "\n"
 
         return StreamingResponse(lines(), media_type=LINES)
+
+
+def _add_places(secured: APIRouter, predictor: Predictor, samples: Sequence[Sample]) -> None:
+    tags: Tags = ["places"]
+    paths = {sample.id: sample.path for sample in samples}
+
+    @secured.get("/v1/places", tags=tags, summary="Which landmarks does the model know?")
+    async def places() -> KnownPlaces:
+        labels = predictor.record.labels
+        return KnownPlaces(places=[predictor.places.get(label) or Place(id=label, name=label) for label in labels])
+
+    @secured.get("/v1/samples", tags=tags, summary="Photos to try")
+    def listed() -> Samples:  # on a thread: small copies are made the first time
+        found = []
+        for sample in samples:
+            with contextlib.suppress(InputError, OSError):  # a file that is gone since
+                found.append(
+                    SamplePhoto(
+                        id=sample.id, label=sample.label, name=sample.name, author=sample.author,
+                        license=sample.license, url=sample.url, jpeg=kept_thumbnail(sample.path),
+                    )
+                )  # fmt: skip
+        return Samples(samples=found)
+
+    @secured.get("/v1/samples/{sample}", tags=tags, summary="One of them", response_class=Response)
+    def photo(sample: str) -> Response:
+        try:
+            return Response(paths[sample].read_bytes(), media_type="image/jpeg")
+        except (KeyError, OSError):
+            raise HTTPException(404, "no such photo") from None
+
+
+def _add_feedback(secured: APIRouter, predictor: Predictor, feedback: "FeedbackFolder") -> None:
+    from landmarks.serving.feedback import FullError
+
+    file, text = {"type": "string", "format": "binary"}, {"type": "string"}
+    fields = {"landmark": {**text, "description": "Id of the right landmark; empty: none of the model's"},
+              "predicted": {**text, "description": "What the server answered"}}  # fmt: skip
+
+    @secured.post(
+        "/v1/feedback",
+        tags=["feedback"],
+        summary="Keep a photo, its faces obscured, and what is in it, for the next training",
+        openapi_extra=messages.describe_form(file, fields),
+        responses={409: {"model": Error}},
+    )
+    async def keep(request: Request) -> Kept:
+        working = _service(request)
+        photo, answer = await messages.parse_answer(request, predictor.record.labels)
+        await working.evaluate([photo], "photo")  # refuses what is no photo, or too large
+        try:
+            loop = asyncio.get_running_loop()
+            return Kept(id=await loop.run_in_executor(working.explainer, feedback.keep, photo, answer))
+        except FullError as error:
+            raise HTTPException(409, str(error)) from None
+        except InputError as error:
+            raise HTTPException(422, f"photo[0]: not kept: {error}") from None

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 import cv2
@@ -13,6 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from landmarks.common.errors import InputError
+from landmarks.dataset import schema as schema_of_tables
+from landmarks.dataset.places import Place
 from landmarks.serving import uploads
 from landmarks.serving.predictor import Prediction
 
@@ -89,6 +92,30 @@ class SimilarPhoto(BaseModel):
     jpeg: str = Field(description="A small copy, in base64")
 
 
+class KnownPlaces(BaseModel):
+    """What is known about each landmark of the model."""
+
+    places: list[Place]
+
+
+class SamplePhoto(BaseModel):
+    """A photo to try, and who took it, as far as known."""
+
+    id: str = Field(description="The photo itself is at /v1/samples/{id}")
+    label: str = Field(description="The landmark in it; empty: none that the model knows")
+    name: str
+    author: str
+    license: str
+    url: str
+    jpeg: str = Field(description="A small copy, in base64")
+
+
+class Samples(BaseModel):
+    """Photos to try; empty if the server has none."""
+
+    samples: list[SamplePhoto]
+
+
 class Explanation(BaseModel):
     """A prediction, its occlusion map and similar photos."""
 
@@ -97,6 +124,12 @@ class Explanation(BaseModel):
     crop: bool = Field(description="Whether the map is of the middle square; if not, of the whole photo squashed")
     drops: list[list[float]] = Field(description="By how much covering a place lowers the landmark's probability")
     similar: list[SimilarPhoto] = Field(description="The most similar training photos; empty if the server has none")
+
+
+class Kept(BaseModel):
+    """Under which id a photo and its answer are kept."""
+
+    id: str
 
 
 class Error(BaseModel):
@@ -140,6 +173,27 @@ async def parse_form(request: Request, max_files: int) -> list[bytes]:
     return files
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What somebody said of a photo. ``landmark`` is empty for none that the model knows."""
+
+    landmark: str
+    predicted: str
+
+
+async def parse_answer(request: Request, labels: Sequence[str]) -> tuple[bytes, Answer]:
+    """The file in the field ``photo`` of a form, and the fields ``landmark`` and ``predicted``.
+
+    Raises ``HTTPException`` as ``parse_form``, and 422 unless both name one of ``labels``, none, or unknown.
+    """
+    (photo,) = await parse_form(request, 1)
+    async with request.form() as form:  # it was kept
+        landmark, predicted = (form.get(name) for name in ("landmark", "predicted"))
+    if landmark not in {*labels, ""} or predicted not in {*labels, schema_of_tables.UNKNOWN}:
+        raise HTTPException(422, "landmark, predicted: one of the model's landmarks each; landmark may be empty")
+    return photo, Answer(landmark=str(landmark), predicted=str(predicted))
+
+
 def signature() -> dict[str, Any]:
     """The signature as TensorFlow Serving's metadata describe it."""
     tensor = {"dtype": "DT_STRING", "tensor_shape": {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False}}
@@ -163,7 +217,8 @@ def describe_json() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
 
 
-def describe_form(schema: dict[str, Any]) -> dict[str, Any]:
+def describe_form(schema: dict[str, Any], fields: dict[str, Any] | None = None) -> dict[str, Any]:
     """The OpenAPI description of a form that ``parse_form`` reads; ``schema`` is that of its field ``photo``."""
-    form = {"type": "object", "required": ["photo"], "properties": {"photo": schema}}
+    properties = {"photo": schema, **(fields or {})}
+    form = {"type": "object", "required": list(properties), "properties": properties}
     return {"requestBody": {"required": True, "content": {FORM: {"schema": form}}}}

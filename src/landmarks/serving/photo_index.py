@@ -1,26 +1,25 @@
 """Nearest neighbours: the training photos whose vectors are most similar to that of a photo."""
 
-import base64
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from landmarks.common import parallel
 from landmarks.common.errors import InputError
-from landmarks.dataset import tables
+from landmarks.dataset import csv_rows
 from landmarks.deep import classifier
 from landmarks.images import decoding
+from landmarks.serving import samples
 from landmarks.serving.messages import SimilarPhoto
 from landmarks.serving.predictor import Predictor
 
 Vectors = NDArray[np.float32]
 UNCREDITED = {"author": "", "license": "", "url": ""}
-COUNT, LONG_SIDE, QUALITY = 5, 240, 80  # similar photos shown; pixels and JPEG quality of their copies
+COUNT = 5  # similar photos shown
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class PhotoIndex:
                 found.append(
                     SimilarPhoto(
                         id=photo, label=label, name=name(label), cosine=round(float(cosines[i]), 4),
-                        jpeg=_thumbnail(self.folder / f"{photo}.jpg"), **self.credits.get(photo, UNCREDITED),
+                        jpeg=samples.thumbnail(self.folder / f"{photo}.jpg"), **self.credits.get(photo, UNCREDITED),
                     )
                 )  # fmt: skip
         return found
@@ -61,12 +60,11 @@ def build(
     ``folder`` is that of the anonymize stage, ``split`` the CSV of the split stage, ``attribution`` that of the cards stage.
     Raises ``InputError`` if a photo does not decode, or once ``ending`` says that the server ends.
     """
-    rows = tables.read_split(split)
-    rows = rows[rows["split"] == "train"]
-    ids = list(rows.index)
+    rows = [row for row in csv_rows.read(split, ("id", "landmark_id", "split")) if row["split"] == "train"]
+    ids = [row["id"] for row in rows]
     credits = {}
     if attribution:
-        known = tables.read(attribution, ["id", *UNCREDITED]).to_dict("records")
+        known = csv_rows.read(attribution, ("id", *UNCREDITED))
         credits = {row["id"]: {column: row[column] for column in UNCREDITED} for row in known}
 
     def pictures() -> Iterator[decoding.Picture]:
@@ -78,14 +76,9 @@ def build(
     blocks = parallel.batched(pictures(), classifier.BLOCK)
     vectors = np.concatenate([predictor.forward(np.stack(block))[0] for block in blocks])
     return PhotoIndex(
-        folder=folder, ids=ids, labels=list(rows["landmark_id"]), vectors=_normalize(vectors),
+        folder=folder, ids=ids, labels=[row["landmark_id"] for row in rows], vectors=_normalize(vectors),
         credits=credits,
     )  # fmt: skip
-
-
-def _thumbnail(path: Path) -> str:
-    small = cv2.imencode(".jpg", decoding.read(path, LONG_SIDE), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
-    return base64.b64encode(small.tobytes()).decode()
 
 
 def _normalize(vectors: Vectors) -> Vectors:

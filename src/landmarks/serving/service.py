@@ -72,6 +72,7 @@ class PredictionService:
         predictions = [self.predictor.to_prediction(photo.probabilities, top) for photo in photos]
         for prediction in predictions:
             self.metrics.photos.labels("known" if prediction.known else "unknown").inc()
+            self.metrics.confidence.observe(prediction.confidence)
         return predictions
 
     async def explain(self, photo: Evaluated, prediction: Prediction) -> Explanation:
@@ -90,6 +91,8 @@ class PredictionService:
         most = self.limits.megapixels_request
         if sum(pixels) > most * 1e6:
             raise HTTPException(413, f"{field}: the photos together have more than {most:g} million pixels; send fewer")
+        for count in pixels:
+            self.metrics.megapixels.observe(count / 1e6)
         work = map(self._evaluate_one, contents, pixels)
         return self._checked(await asyncio.gather(*work, return_exceptions=True), field)
 
