@@ -45,6 +45,17 @@ def test_two_runs_give_the_same_bits_and_learn(
     assert list(history["step"]) == list(range(1, 1 + (6 if "thesis" in knobs else len(solved_head.STRENGTHS))))
 
 
+def test_the_thesis_recipe_learns_from_whole_batches_alone() -> None:
+    """Batch norm by the batch of a last photo would undo what the epoch learnt; the thesis' steps_per_epoch has whole ones."""
+    pictures, everything = np.zeros((9, 8, 8, 3), np.uint8), np.ones(9, bool)
+    photos = training.LabelledPhotos(Path(), [str(i) for i in range(9)], np.arange(9) % 2, np.arange(9), ["a", "b"])
+    sizes = {}
+    for name in ("thesis", "two-phase"):
+        batches = training.photo_batches(pictures, photos, everything, recipe(recipe=name, batch=4, size=8))
+        sizes[name] = [[len(targets) for _, targets in batches(epoch)] for epoch in (0, None)]
+    assert sizes == {"thesis": [[4, 4], [4, 4, 1]], "two-phase": [[4, 4, 1], [4, 4, 1]]}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("knobs", [VIEWS, ("--recipe", "two-phase", "--head", 32, "--epochs", 5, "--tuning-epochs", 1)])
 def test_a_saved_model_predicts_what_the_stage_predicted(

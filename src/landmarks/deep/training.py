@@ -88,7 +88,7 @@ def fit(recipe: Recipe, photos: LabelledPhotos, train: Mask, validation: Mask) -
         selection = _vector_batches(seen[:, 0], photos, validation, recipe)
         run.phase("head", head, lambda epoch: rounds[(epoch or 0) % len(rounds)](epoch), selection)
     pictures = image_cache.preprocessed(photos.folder, photos.ids, recipe.preprocessing)
-    learning, selection = (_photo_batches(pictures, photos, mask, recipe) for mask in (train, validation))
+    learning, selection = (photo_batches(pictures, photos, mask, recipe) for mask in (train, validation))
     run.phase("all" if recipe.training.recipe == "thesis" else "trunk", model, learning, selection)
     untempered = Classifier(model, recipe, photos.labels, temperature=1.0)
     logs = np.log(np.maximum(untempered.probabilities(pictures), np.finfo(np.float32).tiny))
@@ -270,7 +270,7 @@ def _vector_batches(vectors: Features, photos: LabelledPhotos, chosen: Mask, rec
     return dataset
 
 
-def _photo_batches(pictures: image_cache.Pictures, photos: LabelledPhotos, mask: Mask, recipe: Recipe) -> Batches:
+def photo_batches(pictures: image_cache.Pictures, photos: LabelledPhotos, mask: Mask, recipe: Recipe) -> Batches:
     """Batches of photos: of each one view, another in every epoch, augmented where the network is; of None, the first view."""
     targets = np.eye(len(photos.labels), dtype=np.float32)[photos.class_ids]
     size, config, chosen = recipe.preprocessing.size, recipe.training, np.flatnonzero(mask)
@@ -290,7 +290,9 @@ def _photo_batches(pictures: image_cache.Pictures, photos: LabelledPhotos, mask:
         order = chosen[_order(len(chosen), epoch, recipe.seed)]
         rows = tf.data.Dataset.from_tensor_slices((order, targets[order]))
         loaded = rows.map(load, num_parallel_calls=parallel.workers(), deterministic=True)
-        return _sharded(loaded.batch(config.batch).prefetch(2))
+        # figure 28's steps_per_epoch; batch norm by the batch of a few last photos would undo what the epoch learnt
+        whole = config.recipe == "thesis" and epoch is not None and len(order) >= config.batch
+        return _sharded(loaded.batch(config.batch, drop_remainder=whole).prefetch(2))
 
     return dataset
 
