@@ -17,7 +17,7 @@ def main(
     report: stage.TitleConfig,
     folds: Annotated[int, typer.Option(help="Of the grid's cross-validation")],
 ) -> str:
-    """Draw accuracy, calibration, the most confident errors, rejection, and the grid of classical models.
+    """Draw accuracy, calibration, the most confident errors, rejection, learning curves, robustness, and the grid of classical models.
 
     No stage computes on these pictures: to change one costs seconds. The models are those of the evaluation.
     """
@@ -34,10 +34,14 @@ def main(
     wrong = {name: rows[rows["actual"] != rows["predicted"]] for name, rows in ranked.items()}
     gallery.mistakes(folder / "mistakes.png", data / "anonymous", wrong)
     confidences = inputs.numbers(data / "confidences.csv", ["confidence"], ["answer"])
-    curve = inputs.numbers(folder / "rejection.csv", ["coverage", "risk"])
-    plots.rejection(folder / "rejection.png", confidences, found.data["reject"]["threshold"], curve)
+    risks = inputs.numbers(folder / "rejection.csv", ["coverage", "risk"])
+    plots.rejection(folder / "rejection.png", confidences, found.data["reject"]["threshold"], risks)
     grid = inputs.numbers(folder / "grid.csv", ["validation"], ["features", "encoding", "kind"])
     plots.grid(folder / "grid.png", grid, found.data["split"]["train"], folds)
+    curve = inputs.numbers(folder / "learning_curve.csv", ["photos", "draw", "accuracy"], ["model"])
+    plots.learning_curve(folder / "learning_curve.png", curve, found.data["split"]["validation"])
+    disturbed = inputs.numbers(folder / "robustness.csv", ["strength", "photos", "accuracy"], ["model", "kind"])
+    plots.robustness(folder / "robustness.png", disturbed)
     return f"charts of {len(models)} models"
 
 

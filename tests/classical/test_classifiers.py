@@ -102,3 +102,30 @@ def test_a_landmark_that_was_not_learnt_is_never_recognised() -> None:
     scores = classifiers.by_components(values[:20], known, values[20:], asked, [1, 3, 8])
     assert (scores[:, 1] == 0).all()
     assert (scores[:, 0] > 0.4).all()
+
+
+@pytest.mark.parametrize(("encoding", "kind", "n"), [("flat", "bayes", 3), ("vlad", "svm", 0), ("vlad", "logistic", 0)])
+def test_a_model_refitted_on_the_photos_it_was_fitted_on_answers_as_before(
+    encoding: Encoding, kind: Kind, n: int
+) -> None:
+    values, landmarks = clouds("abc", 12, 0.5)
+    train = np.arange(len(landmarks)) % 3 > 0
+    model = classifiers.fit(pipeline(encoding, kind, n=n, words=8, components=9), values[train], landmarks[train])
+    vectors = classifiers.encoded(model, values, train)
+    (fitted,) = classifiers.refits(model, vectors, landmarks, [train])
+    np.testing.assert_allclose(
+        classifiers.probabilities(fitted, vectors), classifiers.probabilities(model, values), atol=0.02
+    )
+    assert vectors.shape[1] <= train.sum() or encoding == "flat"
+
+
+@pytest.mark.parametrize(("encoding", "kind"), [("flat", "bayes"), ("vlad", "neighbours")])
+def test_refitted_on_fewer_photos_than_components_or_neighbours_a_model_takes_fewer(
+    encoding: Encoding, kind: Kind
+) -> None:
+    values, landmarks = clouds("ab", 12, 2)
+    model = classifiers.fit(pipeline(encoding, kind, n=5, words=2, components=3), values, landmarks)
+    vectors = classifiers.encoded(model, values, np.ones(len(values), bool))
+    few = np.isin(np.arange(len(landmarks)), [0, 1, 12, 13])
+    (fitted,) = classifiers.refits(model, vectors, landmarks, [few])
+    assert (fitted.predict(vectors) == landmarks).mean() > 0.5

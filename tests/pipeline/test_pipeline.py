@@ -27,7 +27,7 @@ from landmarks.evaluation import results, seed_study
 
 STAGES = (
     "preflight", "catalogue", "clean", "sample", "download", "anonymize", "split", "keypoints", "sweep", "grid", "baseline",
-    "retrieve", "cnn", "fuse", "reject", "explain", "export", "evaluate", "plots", "gallery", "cards",
+    "retrieve", "cnn", "fuse", "reject", "explain", "export", "learning_curve", "robustness", "evaluate", "plots", "gallery", "cards",
     "report",
 )  # fmt: skip
 DATA = {
@@ -38,7 +38,7 @@ PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stag
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
 COMMITTED = results.read(ROOT / "metrics" / "evaluation.json")
 SCRIPTS = sorted(path.stem for path in (ROOT / "src").glob("*.py") if "stage.run(" in path.read_text())
-SEEDED = ("split", "sweep", "grid", "baseline", "cnn")
+SEEDED = ("split", "sweep", "grid", "baseline", "cnn", "learning_curve")
 
 
 def imported(script: Path) -> set[Path]:

@@ -51,6 +51,10 @@ def left(photos: Path, split: Path, tmp_path_factory: pytest.TempPathFactory) ->
     pd.DataFrame({"coverage": [0.5, 1], "risk": [0, 0.1]}).to_csv(root / "plots" / "rejection.csv", index=False)
     grid = {"features": "orb", "encoding": ["flat", "vlad"], "kind": "svm", "validation": [0.25, 0.75]}
     pd.DataFrame(grid).to_csv(root / "plots" / "grid.csv", index=False)
+    curve = {"model": "one", "photos": [5, 5, 7.5], "draw": [0, 1, 0], "accuracy": [0.25, 0.5, 0.75]}
+    pd.DataFrame(curve).to_csv(root / "plots" / "learning_curve.csv", index=False)
+    disturbed = {"model": "one", "kind": ["none", "turn"], "strength": [0, 90], "photos": 8, "accuracy": [1, 0.5]}
+    pd.DataFrame(disturbed).to_csv(root / "plots" / "robustness.csv", index=False)
     _write_for_gallery(root / "data", split)
     return root
 
@@ -94,8 +98,8 @@ def test_the_charts_of_the_results_repeat_to_the_byte(script: Script, left: Path
     done = script("plots", left / "evaluation.json", left / "data", tmp_path / "a", "--title", "a test", "--folds", "3")
     assert done.returncode == 0, done.stderr
     plots_stage.main(left / "evaluation.json", left / "data", tmp_path / "b", stage.TitleConfig("a test"), 3)
-    names = {"accuracy.png", "grid.png", "mistakes.png", "rejection.png", "reliability.png"}
-    assert set(drawn(tmp_path / "a")) == names
+    names = {"accuracy", "grid", "learning_curve", "mistakes", "rejection", "reliability", "robustness"}
+    assert set(drawn(tmp_path / "a")) == {f"{name}.png" for name in names}
     assert drawn(tmp_path / "a") == drawn(tmp_path / "b")
 
 

@@ -1,11 +1,13 @@
 """The classical models: scikit-learn pipelines from descriptors to landmarks."""
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
@@ -79,14 +81,46 @@ def fit(config: PipelineConfig, photos: Photos, landmarks: Labels) -> Pipeline:
     return model
 
 
-def calibrate(model: Pipeline, photos: Photos, landmarks: Labels) -> None:
+def refits(
+    model: Pipeline, vectors: Values, landmarks: Labels, subsets: Iterable[NDArray[np.bool_]]
+) -> Iterator[Pipeline]:
+    """The steps of a fitted ``pipeline`` after its encoding, fitted anew on each of some subsets, (n,), of photos.
+
+    ``vectors`` are those of ``encoded``, (n, columns). Fewer photos than components or neighbours make these fewer. What is
+    yielded has to be calibrated again.
+    """
+    for chosen in subsets:
+        steps = clone(model[1:])
+        if "pca" in steps.named_steps:
+            steps["pca"].n_components = min(steps["pca"].n_components, *vectors[chosen].shape)
+        if isinstance(steps[-1], KNeighborsClassifier):
+            steps[-1].n_neighbors = min(NEIGHBOURS, chosen.sum())
+        with threadpool_limits(1):
+            steps.fit(vectors[chosen], landmarks[chosen])
+        yield steps
+
+
+def encoded(model: Pipeline, photos: Photos, train: NDArray[np.bool_]) -> Values:
+    """The vectors, (n, columns), of photos by the encoding of a fitted ``pipeline``.
+
+    Of a linear classifier without PCA they are given by their coordinates in the space that those of ``train``, (n,), span: far
+    fewer where photos are few, and all products with what is fitted on these photos are as before.
+    """
+    with threadpool_limits(1):
+        vectors = model[0].transform(photos)
+        if len(model) > 2 or not isinstance(model[-1], LinearSVC | LogisticRegression):
+            return np.asarray(vectors)
+        return np.asarray(vectors @ np.linalg.qr(vectors[train].T)[0])
+
+
+def calibrate(model: Pipeline, photos: Photos | Values, landmarks: Labels) -> None:
     """Scale the probabilities of a linear SVM by photos that it was not fitted on; the others have probabilities of their own."""
     if isinstance(model[-1], LinearSVC):
         numbers = np.searchsorted(model.classes_, landmarks)
         model[-1].temperature_ = calibration.temperature(_distances(model, photos), numbers)
 
 
-def probabilities(model: Pipeline, photos: Photos) -> Values:
+def probabilities(model: Pipeline, photos: Photos | Values) -> Values:
     """(n, landmarks), rows that sum to 1, on one thread. Of a linear SVM they are the softmax of its distances, scaled."""
     if isinstance(model[-1], LinearSVC):
         return np.asarray(softmax(_distances(model, photos) / getattr(model[-1], "temperature_", 1), axis=1))
@@ -94,7 +128,7 @@ def probabilities(model: Pipeline, photos: Photos) -> Values:
         return np.asarray(model.predict_proba(photos))
 
 
-def _distances(model: Pipeline, photos: Photos) -> Values:
+def _distances(model: Pipeline, photos: Photos | Values) -> Values:
     with threadpool_limits(1):
         distances = model.decision_function(photos)
     return distances if distances.ndim == 2 else np.stack([-distances, distances], axis=1) / 2  # of two landmarks

@@ -67,8 +67,17 @@ def decode(photo: bytes | Head, long_side: int = 0, exact: bool = True) -> Pictu
     flip, turns = TURNS.get(orientation, (False, 0))  # here, because OpenCV reads the tag in some formats only
     picture = np.rot90(picture[:, ::-1] if flip else picture, turns)
     size = scaled_size(*((height, width) if orientation >= 5 else (width, height)), long_side)
-    if exact and (picture.shape[1], picture.shape[0]) != size:
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return _resized(picture, size) if exact else np.ascontiguousarray(picture, np.uint8)
+
+
+def shrunk(picture: Picture, long_side: int) -> Picture:
+    """A decoded photo as ``read`` would give it: its longer side at most ``long_side`` pixels."""
+    return _resized(picture, scaled_size(picture.shape[1], picture.shape[0], long_side))
+
+
+def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
+    if (picture.shape[1], picture.shape[0]) != size:
+        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
     return np.ascontiguousarray(picture, np.uint8)
 
 

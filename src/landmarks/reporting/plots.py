@@ -1,6 +1,7 @@
 """Charts of the results: accuracies, calibration, rejection, the grid, and the study over seeds."""
 
 from collections.abc import Mapping
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,11 @@ from landmarks.reporting.figures import PARTS, RIGHT, WIDE, WRONG, canvas, save,
 
 ANSWERS = {"right": ("known, right", RIGHT), "wrong": ("known, wrong", WRONG), "unknown": ("unknown", "#767676")}
 NAME = 16  # letters of a model's name
+STYLES = ("o-", "s--", "^-.", "v:", "D-", "P--", "X-.", "*:")  # told apart without colours, too
+UNITS = {
+    "jpeg": "JPEG, quality", "blur": "blur, ‰ of the side", "turn": "turn, degrees", "crop": "crop, share kept",
+    "darkness": "darkness, stops",
+}  # fmt: skip
 
 
 def accuracies(path: Path, models: Mapping[str, ModelScores], photos: Mapping[str, int], title: str) -> None:
@@ -108,6 +114,52 @@ def grid(path: Path, scores: pd.DataFrame, photos: int, folds: int) -> None:
     names = [" ".join(row) for row in rows]
     axes.set_yticks(range(len(rows)), list(shortened(names, 2 * NAME).values()))
     axes.set_title(f"Accuracy, cross-validated: n = {photos} training photos, {folds} folds", fontsize=10)
+    save(path, figure)
+
+
+def learning_curve(path: Path, rows: pd.DataFrame, photos: int) -> None:
+    """Mean accuracy of each model on so many validation ``photos`` against training photos a landmark; band: standard deviation.
+
+    ``rows`` has model, photos (a landmark), draw and accuracy.
+    """
+    figure, axes = canvas(WIDE, 4)
+    for (name, label), style in zip(shortened(dict.fromkeys(rows["model"]), NAME).items(), cycle(STYLES)):
+        runs = rows[rows["model"] == name].groupby("photos")["accuracy"]
+        mean, sd = runs.mean(), runs.std(ddof=1).fillna(0)
+        (drawn,) = axes.plot(mean.index, mean, style, label=label, markersize=4)
+        axes.fill_between(mean.index, mean - sd, mean + sd, color=drawn.get_color(), alpha=0.15, linewidth=0)
+    sizes = sorted(set(rows["photos"]))
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    axes.minorticks_off()
+    axes.set(ylim=(0, 1.02), xlabel="training photos a landmark; the last: all", ylabel="validation accuracy")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(fontsize=8, loc="outside right center", frameon=False)
+    figure.suptitle(f"n = {photos} validation photos; band: standard deviation over random subsets", fontsize=10)
+    save(path, figure)
+
+
+def robustness(path: Path, rows: pd.DataFrame) -> None:
+    """Accuracy of each model against the strength of each kind of disturbance, the undisturbed photos first.
+
+    ``rows`` has model, kind (``none`` for the photos as they are), strength, photos and accuracy.
+    """
+    kinds = [kind for kind in dict.fromkeys(rows["kind"]) if kind != "none"]
+    labels = shortened(dict.fromkeys(rows["model"]), NAME)
+    figure, grid = canvas(WIDE, 0.9 + 1.8 * -(-len(kinds) // 3), -(-len(kinds) // 3), 3, sharey=True, squeeze=False)
+    for axes, kind in zip(grid.flat, kinds, strict=False):
+        shown = rows[rows["kind"].isin(["none", kind])]
+        strengths = [f"{value:g}" for value in dict.fromkeys(shown[shown["kind"] == kind]["strength"])]
+        for name, style in zip(labels, cycle(STYLES)):
+            accuracy = shown[shown["model"] == name]["accuracy"]
+            axes.plot(range(len(accuracy)), accuracy, style, label=labels[name], markersize=4)
+        axes.set_xticks(range(len(strengths) + 1), ["none", *strengths], fontsize=8)
+        axes.set_title(UNITS.get(kind, kind), fontsize=9)
+        axes.set_ylim(0, 1.04)
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, names = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, ncols=5, fontsize=8, loc="outside lower center", frameon=False)
+    figure.suptitle(f"Accuracy on {rows['photos'].iloc[0]} validation photos, disturbed", fontsize=10)
     save(path, figure)
 
 

@@ -1,0 +1,110 @@
+"""How many training photos does each model need?"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import stage
+from landmarks.classical import classifiers, features_file, saved_models
+from landmarks.common.knobs import Knob
+from landmarks.dataset import schema, tables
+from landmarks.evaluation.learning_curve import Subset, subsets
+
+Values = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class LearningCurveConfig:
+    """The block ``learning_curve`` of params.yaml."""
+
+    photos: Annotated[
+        tuple[int, ...], Knob("Training photos a landmark, at most; repeat for more; all are a last point")
+    ]
+    draws: Annotated[int, Knob("Random subsets of each size", min=1)]
+
+
+def main(
+    anonymous: Annotated[Path, "Folder of the anonymize stage"],
+    keypoints: Annotated[Path, "Folder of the keypoints stage, <features>.arrow"],
+    split: Annotated[Path, "CSV of the split stage"],
+    models: Annotated[Path, "Folder of the models of the stages baseline and cnn"],
+    table: Annotated[Path, "CSV to write: model, photos a landmark (mean), draw, accuracy on the validation photos"],
+    learning_curve: LearningCurveConfig,
+    seed: stage.Seed,
+) -> str:
+    """Fit every model on ever more of the training photos and score it on those for validation; no test photo is seen.
+
+    What learns without labels stays as it is: the vocabulary of an encoding, learnt on all training photos, and the backbone.
+    Networks on augmented photos, and those whose backbone learns, would take minutes: they are left out, and so are their ensembles.
+    """
+    rows = tables.read_split(split)
+    tables.require_parts(split, rows["split"], ("train", "validation"))
+    rows = rows[rows["split"] != "test"]
+    train, held_out = ((rows["split"] == name).to_numpy() for name in ("train", "validation"))
+    groups = rows["group"].to_numpy(np.int64)
+    drawn = list(
+        subsets(rows["landmark_id"].to_numpy(), groups, train, learning_curve.photos, learning_curve.draws, seed)
+    )
+    labels = sorted(set(rows["landmark_id"]), key=schema.natural)
+    params = stage.params()
+    found: dict[str, list[Values]] = {}
+    for name, model in params["models"].items():
+        path = keypoints / f"{model['features']}.arrow"
+        found[name] = list(_keypoint_model(models / f"{name}.skops", path, split, rows, labels, drawn))
+    for name, network in params["networks"].items():
+        if params["cnn"]["recipe"] == "frozen" and not network["augment"]:
+            found[name] = list(_network(models / f"{name}.json", anonymous, rows, labels, drawn))
+    for name, members in params["ensembles"].items():
+        if set(members.values()) <= set(found):
+            pairs = zip(*(found[member] for member in members.values()), strict=True)
+            found[name] = [np.mean(pair, axis=0) for pair in pairs]
+    actual = rows["landmark_id"].map(labels.index).to_numpy()[held_out]
+    told = [
+        (name, subset.photos, subset.draw, (values.argmax(axis=1) == actual).mean().round(4))
+        for name, of_each in found.items()
+        for subset, values in zip(drawn, of_each, strict=True)
+    ]
+    tables.write(table, pd.DataFrame(told, columns=["model", "photos", "draw", "accuracy"]))
+    return f"{len(found)} models on {drawn[0].photos:g} to {drawn[-1].photos:g} photos a landmark"
+
+
+def _keypoint_model(
+    file: Path, keypoints: Path, split: Path, rows: pd.DataFrame, labels: list[str], drawn: list[Subset]
+) -> Iterator[Values]:
+    """Probabilities of the validation photos, (n, labels), by the model fitted on each subset."""
+    features = features_file.read(keypoints)
+    tables.read_split(split, features.ids, features.landmarks)  # or an error: they are of other photos
+    model = saved_models.load(file, features.settings)
+    order = pd.Index(features.ids).get_indexer(rows.index)
+    train, held_out = ((rows["split"] == part).to_numpy() for part in ("train", "validation"))
+    vectors, landmarks = classifiers.encoded(model, features.values[order], train), features.landmarks[order]
+    for fitted in classifiers.refits(model, vectors, landmarks, [subset.chosen for subset in drawn]):
+        classifiers.calibrate(fitted, vectors[held_out], landmarks[held_out])
+        values = classifiers.probabilities(fitted, vectors[held_out])
+        yield values[:, np.searchsorted(fitted.classes_, labels)]
+
+
+def _network(
+    file: Path, anonymous: Path, rows: pd.DataFrame, labels: list[str], drawn: list[Subset]
+) -> Iterator[Values]:
+    """The same by a network whose head is solved on each subset."""
+    from landmarks.deep import classifier, refitting, training  # here: --help and typos need not wait for TensorFlow
+
+    photos = training.LabelledPhotos(
+        folder=anonymous,
+        ids=list(rows.index),
+        class_ids=rows["landmark_id"].map(labels.index).to_numpy(np.int64),
+        groups=rows["group"].to_numpy(np.int64),
+        labels=labels,
+    )
+    held_out = (rows["split"] == "validation").to_numpy()
+    yield from refitting.probabilities(classifier.load(file), photos, [subset.chosen for subset in drawn], held_out)
+
+
+if __name__ == "__main__":
+    stage.run(main)

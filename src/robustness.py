@@ -1,0 +1,127 @@
+"""Which models withstand what happens to photos?"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import stage
+from landmarks.classical import classifiers, features_file, local_features, saved_models
+from landmarks.classical.local_features import FeatureSettings
+from landmarks.common import parallel
+from landmarks.common.knobs import Knob
+from landmarks.dataset import schema, tables
+from landmarks.images import decoding, disturbances
+from landmarks.images.preprocessing import Preprocessing
+
+UNDISTURBED = "none"
+Task = tuple[str, str, float]  # a photo, what happens to it, how strongly
+Probabilities = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class RobustnessConfig:
+    """The block ``robustness`` of params.yaml."""
+
+    photos: Annotated[int, Knob("Validation photos, at most, the landmarks by turns", min=1)]
+    jpeg: Annotated[tuple[float, ...], Knob("Quality, 1 to 100; repeat each for more strengths")]
+    blur: Annotated[tuple[float, ...], Knob("Standard deviation, thousandths of the longer side")]
+    turn: Annotated[tuple[float, ...], Knob("Degrees against the clock")]
+    crop: Annotated[tuple[float, ...], Knob("Share of each side that is kept")]
+    darkness: Annotated[tuple[float, ...], Knob("Stops of light that are missing")]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the models see of a photo: its descriptors by features, and what networks take, by their preprocessing."""
+
+    descriptors: dict[str, NDArray[Any]]
+    pictures: dict[Preprocessing, NDArray[np.uint8]]
+
+
+def main(
+    anonymous: Annotated[Path, "Folder of the anonymize stage"],
+    keypoints: Annotated[Path, "Folder of the keypoints stage, <features>.arrow"],
+    split: Annotated[Path, "CSV of the split stage"],
+    models: Annotated[Path, "Folder of the models of the stages baseline and cnn"],
+    table: Annotated[Path, "CSV to write: model, kind, strength, photos, accuracy"],
+    robustness: RobustnessConfig,
+) -> str:
+    """Disturb validation photos, one kind and one strength at a time, and score every model as it is on them; no test photo is seen."""
+    from landmarks.deep import classifier  # here: --help and typos need not wait for TensorFlow
+
+    rows = tables.read_split(split)
+    tables.require_parts(split, rows["split"], ("validation",))
+    rows = rows.loc[_by_turns(rows[rows["split"] == "validation"])[: robustness.photos]]
+    labels = sorted(set(tables.read_split(split)["landmark_id"]), key=schema.natural)
+    params = stage.params()
+    used = {model["features"] for model in params["models"].values()}
+    settings = {name: features_file.read(keypoints / f"{name}.arrow").settings for name in sorted(used)}
+    pipelines = {
+        name: (model["features"], saved_models.load(models / f"{name}.skops", settings[model["features"]]))
+        for name, model in params["models"].items()
+    }
+    networks = {name: classifier.load(models / f"{name}.json") for name in params["networks"]}
+    views = list({network.preprocessing for network in networks.values()})
+
+    def answers(seen: list[Seen]) -> Iterator[tuple[str, Probabilities]]:
+        """Of each model, the probabilities of ``labels``."""
+        found: dict[str, Probabilities] = {}
+        for name, (features, pipeline) in pipelines.items():
+            values = features_file.objects(photo.descriptors[features] for photo in seen)
+            order = np.searchsorted(pipeline.classes_, labels)
+            found[name] = classifiers.probabilities(pipeline, values)[:, order]
+        for name, network in networks.items():
+            pictures = np.stack([photo.pictures[network.preprocessing] for photo in seen])
+            found[name] = network.probabilities(pictures)[:, [network.labels.index(label) for label in labels]]
+        for name, members in params["ensembles"].items():
+            found[name] = np.mean([found[member] for member in members.values()], axis=0)
+        yield from found.items()
+
+    kinds = list(_strengths(robustness))
+    tasks = [(photo, *disturbed) for disturbed in kinds for photo in rows.index]
+    look = partial(_seen, folder=anonymous, settings=settings, views=views)
+    results = parallel.batched(parallel.sound(parallel.each(look, tasks, "robustness")), len(rows))
+    actual = rows["landmark_id"].map(labels.index).to_numpy()
+    told = [
+        (name, kind, strength, len(rows), (values.argmax(axis=1) == actual).mean().round(4))
+        for (kind, strength), seen in zip(kinds, results, strict=True)
+        for name, values in answers(seen)
+    ]
+    made = pd.DataFrame(told, columns=["model", "kind", "strength", "photos", "accuracy"])
+    tables.write(table, made)
+    worst = made[made["kind"] != UNDISTURBED].groupby("model", sort=False)["accuracy"].mean()
+    return f"{len(worst)} models, {len(kinds) - 1} disturbances of {len(rows)} photos; {worst.idxmax()} withstands most, {worst.max():.3f}"
+
+
+def _by_turns(rows: pd.DataFrame) -> list[str]:
+    """The ids, one of each landmark, then a second one of each, and so on."""
+    of_each = [sorted(own.index) for _, own in rows.groupby("landmark_id")]
+    return [photo for photo in chain.from_iterable(zip_longest(*of_each)) if photo]
+
+
+def _strengths(robustness: RobustnessConfig) -> Iterator[tuple[str, float]]:
+    """Each kind of disturbance with each of its strengths, before them none; a mirror has one strength."""
+    yield UNDISTURBED, 0.0
+    for kind in disturbances.KINDS:
+        yield from ((kind, float(strength)) for strength in getattr(robustness, kind, (1,)))
+
+
+def _seen(task: Task, folder: Path, settings: Mapping[str, FeatureSettings], views: list[Preprocessing]) -> Seen:
+    photo, kind, strength = task
+    picture = decoding.read(folder / f"{photo}.jpg")
+    if kind != UNDISTURBED:
+        picture = disturbances.KINDS[kind](picture, strength)
+    shrunk = {side: decoding.shrunk(picture, side) for side in {own.long_side for own in settings.values()}}
+    described = {name: local_features.describe(shrunk[own.long_side], own)[1] for name, own in settings.items()}
+    return Seen(described, {preprocessing: preprocessing.fit(picture) for preprocessing in views})
+
+
+if __name__ == "__main__":
+    stage.run(main)
