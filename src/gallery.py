@@ -47,15 +47,16 @@ def main(
 
 
 def _draw_faces(figure: Path, audit: dict[str, Any], example: Path) -> None:
-    """People of the demo dataset, as the anonymize stage treats them."""
+    """People of the demo dataset, as the anonymize stage treats them, and by both methods of the thesis."""
     models = stage.params()["anonymize"]["models"]  # where the files lie changes no picture
     settings = knobs.build(gate.GateSettings, {**audit, "models": models})
-    look = {name: getattr(settings, name) for name in ("method", "margin", "cells", "shape")}
+    look = {name: getattr(settings, name) for name in ("margin", "cells", "shape")}
+    methods: list[redaction.Method] = list(dict.fromkeys(("blur", "pixelate", settings.method)))
     gallery.before_and_after(
         figure,
         world.portraits(**world.describe(example)),
         settings.faces_to_obscure,
-        partial(redaction.obscure, **look),
+        {method: partial(redaction.obscure, method=method, **look) for method in methods},
     )
 
 

@@ -45,6 +45,18 @@ def test_two_runs_give_the_same_bits_and_learn(
     assert list(history["step"]) == list(range(1, 1 + (6 if "thesis" in knobs else len(solved_head.STRENGTHS))))
 
 
+def test_the_summary_of_a_network_is_its_layers_outputs_and_numbers() -> None:
+    """In the shape of the thesis' figure 14."""
+    wanted = recipe(recipe="thesis", head=(20, 10), size=0)
+    model = classifier.build(wanted, classifier.load_backbone(wanted), classes=3)
+    rows = classifier.summary(model)
+    assert [row["layer"] for row in rows] == ["BackboneLayer", "Dropout", "Dense", "Dense", "Dropout", "Dense"]
+    assert [row["width"] for row in rows[1:]] == [rows[0]["width"], 20, 10, 10, 3]
+    assert [row["trained"] for row in rows[3:]] == [210, 0, 33]
+    assert sum(row["trained"] + row["fixed"] for row in rows) == model.count_params()
+    assert rows[0]["fixed"] > 0  # the averages of batch norm
+
+
 def test_the_thesis_recipe_learns_from_whole_batches_alone() -> None:
     """Batch norm by the batch of a last photo would undo what the epoch learnt; the thesis' steps_per_epoch has whole ones."""
     pictures, everything = np.zeros((9, 8, 8, 3), np.uint8), np.ones(9, bool)

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 import yaml
@@ -137,11 +136,11 @@ def _write_evaluation(root: Path, rows: pd.DataFrame) -> None:
 
 def write_network(root: Path, name: str) -> None:
     """A network of one layer, and two epochs of its training."""
-    (root / "models" / f"{name}.json").write_text(
-        json.dumps({"recipe": asdict(recipe(module=("a/module",), recipe="two-phase"))})
-    )
-    with h5py.File(root / "models" / f"{name}.weights.h5", "w") as file:
-        file["layers/dense/vars/0"], file["layers/dense/vars/1"] = np.zeros((7, 3)), np.zeros(3)
+    trunk = {"layer": "BackboneLayer", "width": 7, "trained": 40, "fixed": 9}
+    layers = [trunk, {"layer": "Dense", "width": 3, "trained": 24, "fixed": 0}]
+    described = asdict(recipe(module=("a/module",), recipe="two-phase", label_smoothing=0.1))
+    (root / "models" / f"{name}.json").write_text(json.dumps({"recipe": described, "layers": layers}))
+    (root / "models" / f"{name}.weights.h5").write_bytes(bytes(100))
     epochs = pd.DataFrame({"step": [1, 2], "phase": "head", "loss": [1.5, 0.5], "accuracy": [0.25, 0.75]})
     epochs = epochs.assign(validation_loss=[1.25, 1.0], validation_accuracy=[0.5, 0.625])
     epochs.to_csv(root / "plots" / "history" / f"{name}.csv", index=False)

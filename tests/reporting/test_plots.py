@@ -246,7 +246,7 @@ def test_the_figure_of_faces_marks_one_that_is_missed_where_one_is(tmp_path: Pat
         x, y = int(columns.min()), int(rows.min())
         return [Face(x, y, int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1, 0.9)]
 
-    gallery.before_and_after(tmp_path / "f.png", [picture], detect, lambda shown, _: shown)
+    gallery.before_and_after(tmp_path / "f.png", [picture], detect, {"untouched": lambda shown, _: shown})
     blue, _, red = decoding.read(tmp_path / "f.png").astype(int).transpose(2, 0, 1)
     assert ((red > 230) & (blue < 40)).any() == askew
 

@@ -107,7 +107,12 @@ def test_the_numbers_are_those_of_the_evaluation(page: Path, left: Path) -> None
     shares = np.array([[float(cell) for cell in row[1:]] for row in rows["confusion-bayes-shares"][1:]])
     assert np.allclose(shares.sum(axis=1), 1, atol=0.03)
     assert [row[-2:] for row in rows["epochs-plain"][1:]] == [["1.250", "0.500"], ["1.000", "0.625"]]
-    assert rows["layers-plain"][1:] == [["dense", "7 × 3", "24"], ["total", "", "24"]]
+    dense = ["Dense", "(None, 3)", "24", "24"]
+    sums = [["total", "", "73", "64"], ["not trained", "", "9", ""]]
+    assert rows["layers-plain"][1:] == [["BackboneLayer", "(None, 7)", "49", "40"], dense, *sums]
+    named = {row[0]: row[1] for row in rows["training"][1:]}
+    assert named["loss"] == "CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)"
+    assert named["optimiser"] == "SGD(learning_rate=0.02, momentum=0.9), along a cosine to 0"
     reproduced = {row[0]: row for row in rows["reproduction-table"]}
     ours = models["bayes"]["test"]["top1"]
     assert reproduced["naive Bayes on principal components, test"][1:3] == ["0.259", f"{ours:.3f} †"]
@@ -198,7 +203,7 @@ def test_a_missing_file_is_one_line_that_names_it(left: Path, page: Path, tmp_pa
         ("plots/history/plain.csv", f"{EPOCHS}\n1,a,2,x,2,2\n", "row 2"),
         ("plots/sweep.csv", "components,train,validation,all_train,test\n", "no rows"),
         ("plots/faces.png", "nothing", "not a PNG"),
-        ("models/plain.weights.h5", "nothing", "not a weights file"),
+        ("models/plain.json", '{"recipe": {"training": {"module": ["a"]}}}', "no layers"),
         ("models/plain.json", "[]", "no recipe.training.module"),
         ("data/clean.parquet", "nothing", "clean"),
         ("data/faces.json", "{}", "no photos"),

@@ -100,11 +100,23 @@ def build(recipe: Recipe, backbone: backbones.Backbone, classes: int) -> Any:
 
 
 def save(path: Path, network: Classifier) -> None:
-    """Write ``path`` (.json: recipe, labels, temperature) and the weights beside it (.weights.h5), byte-stable, free of code."""
+    """Write ``path`` (.json: recipe, labels, temperature, layers) and the weights beside it (.weights.h5), byte-stable, free of code."""
     with whole(path.with_suffix(".weights.h5")) as partial_file:
         network.model.save_weights(str(partial_file))
-    recipe = dataclasses.asdict(network.recipe)
-    write_json(path, {"labels": network.labels, "temperature": network.temperature, "recipe": recipe})
+    recipe, layers = dataclasses.asdict(network.recipe), summary(network.model)
+    write_json(path, {"labels": network.labels, "temperature": network.temperature, "recipe": recipe, "layers": layers})
+
+
+def summary(model: Any) -> list[dict[str, Any]]:
+    """Of each layer of what ``build`` made its kind, the width of its output, and how many of its numbers are trained or not."""
+    width = next(layer.kernel.shape[0] for layer in model.layers if hasattr(layer, "units"))
+    rows = []
+    for layer in model.layers:
+        width = getattr(layer, "units", width)
+        parts = {"trained": layer.trainable_weights, "fixed": layer.non_trainable_weights}
+        counts = {part: sum(weight.shape.num_elements() for weight in weights) for part, weights in parts.items()}
+        rows.append({"layer": type(layer).__name__, "width": width, **counts})
+    return rows
 
 
 def load(path: Path) -> Classifier:

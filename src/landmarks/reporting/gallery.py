@@ -1,6 +1,6 @@
 """Pictures of photos: faces before and after, keypoints and matches, retrieval, occlusion maps, confident errors."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -20,30 +20,35 @@ SURE = 0.6  # score of a face that is certainly one, in the photos of that figur
 ASKEW = (45, 135, 225, 315)  # degrees by which they are turned, until a face is missed
 ERRORS = 5  # photos of each model in the figure of errors
 DRAWN = 60  # keypoints with their size, and matches of two photos: more hide one another
-Row = tuple[str, Picture, list[Any], list[Any], str]  # of the faces figure: title, photo, found, missed, second title
+Row = tuple[str, Picture, list[Any], list[Any]]  # of the faces figure: title, photo, found, missed
 YELLOW = (0, 255, 255)
 SIDE = 256  # pixels of the longer side of a photo in the figures of retrieval and of errors
 
 
 def before_and_after(
     path: Path, pictures: Iterable[Picture], detect: Callable[[Picture], list[Any]],
-    obscure: Callable[[Picture, list[Any]], Picture],
+    methods: Mapping[str, Callable[[Picture, list[Any]], Picture]],
 ) -> None:  # fmt: skip
-    """The photos with the surest faces, untouched and obscured (the thesis' figures 15 to 20), and one that misses a face.
+    """The photos with the surest faces, untouched and obscured by each method (the thesis' figures 15 to 20), and one that misses a face.
 
     That one is a photo of these, turned askew: a face found with a score of ``SURE`` or more is there, whatever is found
     after the turn. ``detect`` returns faces as ``redaction.Face`` has them.
     """
     found = [(picture, faces) for picture in pictures if (faces := detect(picture))]
     ranked = sorted(found, key=lambda example: -max(face.score for face in example[1]))
-    rows: list[Row] = [(_found(faces), picture, faces, [], "after") for picture, faces in ranked[:EXAMPLES]]
+    rows: list[Row] = [(_found(faces), picture, faces, []) for picture, faces in ranked[:EXAMPLES]]
     missed_one = _missed(ranked[::-1], detect)
     rows += [missed_one] if missed_one else []
-    figure, grid = cells(max(len(rows), 1), 2, WIDE / 2, 2.3)
-    for axes, (title, picture, faces, missed, after) in zip(grid[: len(rows)], rows, strict=True):
+    figure, grid = cells(max(len(rows), 1), 1 + len(methods), WIDE / (1 + len(methods)), 1.8)
+    for axes, (title, picture, faces, missed) in zip(grid[: len(rows)], rows, strict=True):
         near = _around([*faces, *missed], picture)
         show(axes[0], _marked(picture, faces, missed)[near], title)
-        show(axes[1], _marked(obscure(picture, faces), [], missed)[near], after)
+        for cell, (name, obscure) in zip(axes[1:], methods.items(), strict=True):
+            show(
+                cell,
+                _marked(obscure(picture, faces), [], missed)[near],
+                f"{name}{': still readable' if missed else ''}",
+            )
     if not missed_one:
         askew = ", ".join(map(str, ASKEW))
         figure.supxlabel(f"of {len(found)} such photos no face was missed, turned by {askew}° either", fontsize=8)
@@ -52,7 +57,7 @@ def before_and_after(
 
 def _found(faces: list[Any]) -> str:
     surest = max(face.score for face in faces)
-    return f"before: {len(faces)} face{'s' * (len(faces) > 1)} found, the surest {surest:.2f}"
+    return f"{len(faces)} face{'s' * (len(faces) > 1)}, the surest {surest:.2f}"
 
 
 def _missed(examples: list[tuple[Picture, list[Any]]], detect: Callable[[Picture], list[Any]]) -> Row | None:
@@ -62,7 +67,7 @@ def _missed(examples: list[tuple[Picture, list[Any]]], detect: Callable[[Picture
         seen = detect(turned)
         sure = [replace(face, **_moved(face, turn)) for face in faces if face.score >= SURE]
         if missed := [face for face in sure if not any(_covers(other, face) for other in seen)]:
-            return f"turned by {degrees}°: {len(missed)} missed (orange)", turned, seen, missed, "after: still readable"
+            return f"turned by {degrees}°: {len(missed)} missed", turned, seen, missed
     return None
 
 

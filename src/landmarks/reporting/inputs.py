@@ -74,6 +74,13 @@ def recipe(path: Path) -> dict[str, Any]:
     return {name.rpartition(".")[2]: value for name, value in flat(stored["recipe"]).items()}
 
 
+def layers_of(path: Path) -> list[dict[str, Any]]:
+    """The layers of a network, as ``deep.classifier.summary`` tells them, from the JSON of the cnn stage; errors as above."""
+    stored = read_json(path, "cnn")
+    require(path, stored, ["layers"], "dvc repro --force cnn")
+    return list(stored["layers"])
+
+
 def require(path: Path, values: Any, names: Iterable[str], command: str) -> None:
     """Raise ``InputError`` naming the first of the dotted ``names`` that ``values``, read from ``path``, lacks."""
     for name in names:

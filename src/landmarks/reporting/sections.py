@@ -1,10 +1,8 @@
 """What each section of the report shows, as plain values and pictures: no words, no HTML."""
 
-import math
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -18,7 +16,7 @@ from landmarks.dataset import catalogues, schema, tables
 from landmarks.evaluation.results import ModelScores
 from landmarks.images import decoding
 from landmarks.reporting import html_page, svg_charts
-from landmarks.reporting.inputs import Inputs, numbers, recipe
+from landmarks.reporting.inputs import Inputs, layers_of, numbers, recipe
 
 ENDS = 5  # first and last rows of a table too long to show
 SIDE = 320  # pixels of the longer side of an example photo
@@ -35,7 +33,7 @@ def _ends(count: int) -> list[int]:
 
 
 def catalogue(path: Path) -> dict[str, Any]:
-    """First and last rows of the catalogue, its shape, and its commonest and rarest landmarks (the thesis' figures 1 to 3)."""
+    """First and last rows of the catalogue, its shape, and its commonest landmarks, nulls and rarest landmarks (the thesis' figures 1 to 3)."""
     table = catalogues.read(path)
     ends = _ends(len(table))
     counts = _counted(table["landmark_id"])
@@ -49,6 +47,7 @@ def catalogue(path: Path) -> dict[str, Any]:
             "distinct": len(counts),
         },
         "commonest": counts[:ENDS],
+        "nulls": [(name, count) for name, count in counts[ENDS:-ENDS] if name.strip() in catalogues.NULLS],
         "rarest": counts[ENDS:][-ENDS:],
     }
 
@@ -128,7 +127,7 @@ def network(folder: Path, history: Path, name: str, inputs: Inputs, scored: Mode
     Its history is by epoch, of a solved head by strength; ``epochs`` are the first and the last one.
     """
     described_recipe = recipe(inputs(folder / f"{name}.json"))
-    layers = _layers(inputs(folder / f"{name}.weights.h5"))
+    layers = layers_of(folder / f"{name}.json")
     columns = ["step", "loss", "accuracy", "validation_loss", "validation_accuracy"]
     steps = numbers(inputs(history), columns, ["phase"])
     recalls = [row.recall for row in scored.per_class.values()]
@@ -136,26 +135,22 @@ def network(folder: Path, history: Path, name: str, inputs: Inputs, scored: Mode
     by_epoch = {} if described_recipe["recipe"] == "frozen" else {"first": rows[0], "last": rows[-1]}
     return {
         "recipe": described_recipe,
+        "objective": objective(described_recipe),
         "layers": layers,
-        "total": sum(count for _, _, count in layers),
+        "total": sum(layer["trained"] + layer["fixed"] for layer in layers),
+        "trained": sum(layer["trained"] for layer in layers),
         "history": rows,
         "epochs": by_epoch,
         "recall": {"lowest": min(recalls, default=None), "highest": max(recalls, default=None)},
     }
 
 
-def _layers(path: Path) -> list[tuple[str, str, int]]:
-    """Name, shape of the weights (of a layer that has no other), and numbers of each layer in a weights file."""
-    shapes: dict[str, list[tuple[int, ...]]] = {}
-
-    def note(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            shapes.setdefault(name.split("/")[0], []).append(item.shape)
-
-    try:
-        with h5py.File(path) as file:
-            file["layers"].visititems(note)
-    except (OSError, KeyError) as error:
-        raise InputError(f"{path}: not a weights file ({error}); run: dvc repro --force cnn") from None
-    dense = {name: " × ".join(map(str, found[0])) for name, found in shapes.items() if len(found) == 2}  # and a bias
-    return [(name, dense.get(name, ""), sum(map(math.prod, found))) for name, found in shapes.items()]
+def objective(recipe: dict[str, Any]) -> dict[str, str]:
+    """Loss function and optimiser of a network by name (the thesis' figure 28)."""
+    if recipe["recipe"] == "frozen":
+        return {"loss": "cross-entropy, l2 on the weights", "optimiser": "L-BFGS, to convergence"}
+    falling = ", along a cosine to 0" if recipe["cosine"] else ""
+    return {
+        "loss": f"CategoricalCrossentropy(from_logits=True, label_smoothing={recipe['label_smoothing']})",
+        "optimiser": f"SGD(learning_rate={recipe['learning_rate']}, momentum={recipe['momentum']}){falling}",
+    }
