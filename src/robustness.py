@@ -29,7 +29,7 @@ Probabilities = NDArray[np.floating[Any]]
 class RobustnessConfig:
     """The block ``robustness`` of params.yaml."""
 
-    photos: Annotated[int, Knob("Validation photos, at most, the landmarks by turns", min=1)]
+    photos: Annotated[int, Knob("Test photos, at most, the landmarks by turns", min=1)]
     jpeg: Annotated[tuple[float, ...], Knob("Quality, 1 to 100; repeat each for more strengths")]
     blur: Annotated[tuple[float, ...], Knob("Standard deviation, thousandths of the longer side")]
     turn: Annotated[tuple[float, ...], Knob("Degrees against the clock")]
@@ -53,13 +53,16 @@ def main(
     table: Annotated[Path, "CSV to write: model, kind, strength, photos, accuracy"],
     robustness: RobustnessConfig,
 ) -> str:
-    """Disturb validation photos, one kind and one strength at a time, and score every model as it is on them; no test photo is seen."""
+    """Disturb test photos, one kind and one strength at a time, and score every model, as it is, on them.
+
+    Nothing is chosen by these scores. Models that are refitted have seen the validation photos.
+    """
     from landmarks.deep import classifier  # here: --help and typos need not wait for TensorFlow
 
     rows = tables.read_split(split)
-    tables.require_parts(split, rows["split"], ("validation",))
-    rows = rows.loc[_by_turns(rows[rows["split"] == "validation"])[: robustness.photos]]
-    labels = sorted(set(tables.read_split(split)["landmark_id"]), key=schema.natural)
+    tables.require_parts(split, rows["split"], ("test",))
+    labels = sorted(set(rows["landmark_id"]), key=schema.natural)
+    rows = rows.loc[_by_turns(rows[rows["split"] == "test"])[: robustness.photos]]
     params = stage.params()
     used = {model["features"] for model in params["models"].values()}
     settings = {name: features_file.read(keypoints / f"{name}.arrow").settings for name in sorted(used)}

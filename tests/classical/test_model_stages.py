@@ -108,6 +108,22 @@ def test_every_photo_gets_a_prediction_and_the_saved_model_gives_the_same(
     assert list(model.predict(read.values)) == list(rows["predicted"])
 
 
+@pytest.mark.parametrize(
+    "model", [BAYES, ("--features", "kaze", "--encoding", "vlad", "--pca", 0, "--classifier", "svm")]
+)
+def test_with_refit_validation_photos_teach_and_are_predicted_by_a_model_that_lacks_them(
+    script: Script, described: Path, split: Path, tmp_path: Path, model: tuple[object, ...]
+) -> None:
+    rows, parts = {}, pd.read_csv(split, dtype=str).set_index("id")["split"]
+    for refit in ("--no-refit", "--refit"):
+        out = [tmp_path / f"m{refit}", tmp_path / f"p{refit}"]
+        succeed(script("baseline", described.parent, split, *out, *model, *SMALL, refit))
+        rows[refit] = pd.read_parquet(out[1]).set_index("id").filter(like="p:")
+    differ = (rows["--refit"] != rows["--no-refit"]).any(axis=1)
+    assert not differ[parts == "validation"].any()
+    assert differ[parts == "test"].any()
+
+
 @pytest.mark.parametrize(("stage", "knobs", "parts"), [
     ("baseline", (*BAYES, "--pca", 22), ["22 principal", "21 training", "pca.n", "to 21 in params.yaml"]),
     ("baseline", (*BAYES, "--encoding", "vlad", "--words", 3000), ["of 3000 words", "encoding.sample", "keypoints.count"]),

@@ -159,7 +159,7 @@ def robustness(path: Path, rows: pd.DataFrame) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     handles, names = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, ncols=5, fontsize=8, loc="outside lower center", frameon=False)
-    figure.suptitle(f"Accuracy on {rows['photos'].iloc[0]} validation photos, disturbed", fontsize=10)
+    figure.suptitle(f"Accuracy on {rows['photos'].iloc[0]} test photos, disturbed", fontsize=10)
     save(path, figure)
 
 
