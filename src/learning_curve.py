@@ -13,6 +13,7 @@ import stage
 from landmarks.classical import classifiers, features_file, saved_models
 from landmarks.common.knobs import Knob
 from landmarks.dataset import schema, tables
+from landmarks.evaluation import ensembles
 from landmarks.evaluation.learning_curve import Subset, subsets
 
 Values = NDArray[np.floating[Any]]
@@ -59,11 +60,11 @@ def main(
     for name, network in params["networks"].items():
         if params["cnn"]["recipe"] == "frozen" and not network["augment"]:
             found[name] = list(_network(models / f"{name}.json", anonymous, rows, labels, drawn))
+    actual = rows["landmark_id"].map(labels.index).to_numpy(np.int64)[held_out]
     for name, members in params["ensembles"].items():
         if set(members.values()) <= set(found):
-            pairs = zip(*(found[member] for member in members.values()), strict=True)
-            found[name] = [np.mean(pair, axis=0) for pair in pairs]
-    actual = rows["landmark_id"].map(labels.index).to_numpy()[held_out]
+            pairs = zip(found[members["network"]], found[members["model"]], strict=True)
+            found[name] = [ensembles.pool(*pair, actual, np.ones(len(actual), bool))[0] for pair in pairs]
     told = [
         (name, subset.photos, subset.draw, (values.argmax(axis=1) == actual).mean().round(4))
         for name, of_each in found.items()

@@ -5,20 +5,25 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
 
 import stage
 from landmarks.classical import classifiers, features_file, local_features, saved_models
 from landmarks.classical.local_features import FeatureSettings
 from landmarks.common import parallel
 from landmarks.common.knobs import Knob
-from landmarks.dataset import schema, tables
+from landmarks.dataset import prediction_files, schema, tables
+from landmarks.evaluation import ensembles
 from landmarks.images import decoding, disturbances
 from landmarks.images.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from landmarks.deep.classifier import Classifier
 
 UNDISTURBED = "none"
 Task = tuple[str, str, float]  # a photo, what happens to it, how strongly
@@ -45,11 +50,53 @@ class Seen:
     pictures: dict[Preprocessing, NDArray[np.uint8]]
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What the members of an ensemble say of the validation photos, (n, labels) each, and the class ids of these."""
+
+    network: Probabilities
+    model: Probabilities
+    actual: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Models:
+    """All models, by name: features and pipeline; network; network, keypoint model and how these judge the validation photos."""
+
+    labels: list[str]
+    pipelines: dict[str, tuple[str, Pipeline]]
+    networks: dict[str, "Classifier"]
+    ensembles: dict[str, tuple[str, str, Judged]]
+
+    def answers(self, seen: list[Seen]) -> dict[str, Probabilities]:
+        """Of each model, the probabilities of ``labels``, (n, labels)."""
+        found: dict[str, Probabilities] = {}
+        for name, (features, pipeline) in self.pipelines.items():
+            values = features_file.objects(photo.descriptors[features] for photo in seen)
+            order = np.searchsorted(pipeline.classes_, self.labels)
+            found[name] = classifiers.probabilities(pipeline, values)[:, order]
+        for name, network in self.networks.items():
+            pictures = np.stack([photo.pictures[network.preprocessing] for photo in seen])
+            found[name] = network.probabilities(pictures)[:, [network.labels.index(label) for label in self.labels]]
+        for name, (network, model, judged) in self.ensembles.items():
+            deep, classical = (
+                np.concatenate([judged.network, found[network]]),
+                np.concatenate([judged.model, found[model]]),
+            )
+            numbers = np.concatenate([judged.actual, np.zeros(len(seen), np.int64)])  # the photos' are not looked at
+            known = len(judged.actual)
+            found[name] = ensembles.pool(deep, classical, numbers, np.arange(len(numbers)) < known)[0][known:]
+        return found
+
+
 def main(
     anonymous: Annotated[Path, "Folder of the anonymize stage"],
     keypoints: Annotated[Path, "Folder of the keypoints stage, <features>.arrow"],
     split: Annotated[Path, "CSV of the split stage"],
-    models: Annotated[Path, "Folder of the models of the stages baseline and cnn"],
+    folder: Annotated[Path, "Folder of the models of the stages baseline and cnn"],
+    predictions: Annotated[
+        Path, "Folder of their predictions: ensembles are calibrated on those of the validation photos"
+    ],
     table: Annotated[Path, "CSV to write: model, kind, strength, photos, accuracy"],
     robustness: RobustnessConfig,
 ) -> str:
@@ -57,50 +104,56 @@ def main(
 
     Nothing is chosen by these scores. Models that are refitted have seen the validation photos.
     """
-    from landmarks.deep import classifier  # here: --help and typos need not wait for TensorFlow
-
     rows = tables.read_split(split)
-    tables.require_parts(split, rows["split"], ("test",))
-    labels = sorted(set(rows["landmark_id"]), key=schema.natural)
-    rows = rows.loc[_by_turns(rows[rows["split"] == "test"])[: robustness.photos]]
-    params = stage.params()
-    used = {model["features"] for model in params["models"].values()}
-    settings = {name: features_file.read(keypoints / f"{name}.arrow").settings for name in sorted(used)}
-    pipelines = {
-        name: (model["features"], saved_models.load(models / f"{name}.skops", settings[model["features"]]))
-        for name, model in params["models"].items()
-    }
-    networks = {name: classifier.load(models / f"{name}.json") for name in params["networks"]}
-    views = list({network.preprocessing for network in networks.values()})
-
-    def answers(seen: list[Seen]) -> Iterator[tuple[str, Probabilities]]:
-        """Of each model, the probabilities of ``labels``."""
-        found: dict[str, Probabilities] = {}
-        for name, (features, pipeline) in pipelines.items():
-            values = features_file.objects(photo.descriptors[features] for photo in seen)
-            order = np.searchsorted(pipeline.classes_, labels)
-            found[name] = classifiers.probabilities(pipeline, values)[:, order]
-        for name, network in networks.items():
-            pictures = np.stack([photo.pictures[network.preprocessing] for photo in seen])
-            found[name] = network.probabilities(pictures)[:, [network.labels.index(label) for label in labels]]
-        for name, members in params["ensembles"].items():
-            found[name] = np.mean([found[member] for member in members.values()], axis=0)
-        yield from found.items()
-
+    tables.require_parts(split, rows["split"], ("validation", "test"))
+    used = sorted({model["features"] for model in stage.params()["models"].values()})
+    settings = {name: features_file.read(keypoints / f"{name}.arrow").settings for name in used}
+    models = _load(folder, predictions, rows, settings)
+    shown = rows.loc[_by_turns(rows[rows["split"] == "test"])[: robustness.photos]]
     kinds = list(_strengths(robustness))
-    tasks = [(photo, *disturbed) for disturbed in kinds for photo in rows.index]
+    tasks = [(photo, *disturbed) for disturbed in kinds for photo in shown.index]
+    views = list({network.preprocessing for network in models.networks.values()})
     look = partial(_seen, folder=anonymous, settings=settings, views=views)
-    results = parallel.batched(parallel.sound(parallel.each(look, tasks, "robustness")), len(rows))
-    actual = rows["landmark_id"].map(labels.index).to_numpy()
+    results = parallel.batched(parallel.sound(parallel.each(look, tasks, "robustness")), len(shown))
+    actual = shown["landmark_id"].map(models.labels.index).to_numpy()
     told = [
-        (name, kind, strength, len(rows), (values.argmax(axis=1) == actual).mean().round(4))
+        (name, kind, strength, len(shown), (values.argmax(axis=1) == actual).mean().round(4))
         for (kind, strength), seen in zip(kinds, results, strict=True)
-        for name, values in answers(seen)
+        for name, values in models.answers(seen).items()
     ]
     made = pd.DataFrame(told, columns=["model", "kind", "strength", "photos", "accuracy"])
     tables.write(table, made)
-    worst = made[made["kind"] != UNDISTURBED].groupby("model", sort=False)["accuracy"].mean()
-    return f"{len(worst)} models, {len(kinds) - 1} disturbances of {len(rows)} photos; {worst.idxmax()} withstands most, {worst.max():.3f}"
+    means = made[made["kind"] != UNDISTURBED].groupby("model", sort=False)["accuracy"].mean()
+    done = f"{len(means)} models, {len(kinds) - 1} disturbances of {len(shown)} photos"
+    return f"{done}; {means.idxmax()} withstands most, {means.max():.3f}"
+
+
+def _load(folder: Path, predictions: Path, rows: pd.DataFrame, settings: Mapping[str, FeatureSettings]) -> Models:
+    """All that params.yaml declares."""
+    from landmarks.deep import classifier  # here: --help and typos need not wait for TensorFlow
+
+    params, labels = stage.params(), sorted(set(rows["landmark_id"]), key=schema.natural)
+    held_out = (rows["split"] == "validation").to_numpy()
+
+    def judges(model: str) -> Probabilities:
+        """What it says of the validation photos."""
+        table = prediction_files.read(predictions / f"{model}.parquet", rows["landmark_id"])
+        told, values = prediction_files.probabilities(table)
+        return values[held_out][:, [told.index(label) for label in labels]]
+
+    actual = rows["landmark_id"].map(labels.index).to_numpy(np.int64)[held_out]
+    return Models(
+        labels=labels,
+        pipelines={
+            name: (model["features"], saved_models.load(folder / f"{name}.skops", settings[model["features"]]))
+            for name, model in params["models"].items()
+        },
+        networks={name: classifier.load(folder / f"{name}.json") for name in params["networks"]},
+        ensembles={
+            name: (pair["network"], pair["model"], Judged(judges(pair["network"]), judges(pair["model"]), actual))
+            for name, pair in params["ensembles"].items()
+        },
+    )
 
 
 def _by_turns(rows: pd.DataFrame) -> list[str]:

@@ -93,3 +93,18 @@ def test_a_network_says_what_its_predictions_say(network: str) -> None:
 def test_a_network_says_the_same_of_a_mirrored_photo(network: str) -> None:
     same = (asked(network, False) == asked(network, True)).mean()
     assert same >= SAME_IN_THE_MIRROR, f"{network}: the same answer to {same:.3f} of the mirrored photos"
+
+
+@pytest.mark.parametrize("model", sorted(RESULTS))
+def test_a_learning_curve_ends_where_the_model_stands(model: str) -> None:
+    """On all training photos it is the model of the results. Refitted ones predict the validation photos by folds: a little worse."""
+    curve = pd.read_csv("plots/learning_curve.csv").set_index("model")["accuracy"]
+    if model in curve.index:
+        assert abs(curve.loc[[model]].iloc[-1] - RESULTS[model].validation.top1) <= CALIBRATION_ERROR / 2
+
+
+def test_a_photo_that_nothing_happened_to_is_recognised_as_in_the_results() -> None:
+    table = pd.read_csv("plots/robustness.csv").query("kind == 'none'").set_index("model")
+    assert set(table.index) == set(RESULTS)
+    scattered = 3 * (0.25 / table["photos"]) ** 0.5  # three standard deviations of a share of so few photos
+    assert ((table["accuracy"] - [RESULTS[name].test.top1 for name in table.index]).abs() <= scattered).all()

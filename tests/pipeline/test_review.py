@@ -124,11 +124,7 @@ def test_a_pull_request_shows_parameters_metrics_stages_and_the_plots_of_both_si
     second.git("switch", "-q", "change")
     summary = tmp_path / "summary.md"
     said = run_steps(second, jobs("experiment")["compare"], HOME=str(home), GITHUB_STEP_SUMMARY=str(summary))
-    assert re.findall(r"Running stage '(.+)'", said["Reproduce"])[:3] == [
-        "baseline@bayes",
-        "baseline@bayes_orb",
-        "evaluate",
-    ]
+    assert re.findall(r"Running stage '(.+)'", said["Reproduce"])[:2] == ["baseline@bayes", "baseline@bayes_orb"]
     text = (second.folder / "dvc_plots" / "comparison.md").read_text()
     assert summary.read_text() == text
     assert re.search(r"^\| params.yaml +\| pca.n +\| 6 +\| 4 +\|$", text, re.MULTILINE)
@@ -243,7 +239,7 @@ def test_the_commands_of_the_documentation_do_what_stands_there(clone: Clone, se
     page = (ROOT / "docs" / "experiments.md").read_text()
     blocks = re.findall(r"^```sh\n(.+?)^```$", page, re.MULTILINE | re.DOTALL)
     one, several, *_ = [second.run("bash", "-e", "-c", block) for block in blocks]
-    assert re.findall(r"Running stage '(.+)'", one)[:3] == ["baseline@bayes", "baseline@bayes_orb", "evaluate"]
+    assert re.findall(r"Running stage '(.+)'", one)[:2] == ["baseline@bayes", "baseline@bayes_orb"]
     assert re.search(r"pca\.n +6 +15", one)
     assert re.search(r"\w+\.bayes ", one)
     assert "accuracy.plain" not in one

@@ -18,7 +18,8 @@ from support.scripts import ROOT
 SMALL = (  # the real pipeline, smaller
     ("per_class: 60", "per_class: 12"), ("reserve: 30", "reserve: 12"), ("unknown: 60", "unknown: 6"), ("classes: 10", "classes: 3"), ("start: 1\n", "start: 2\n"),
     ("stop: 200", "stop: 8"), ("folds: 5", "folds: 2"), ("  n: 4 ", "  n: 6 "), ("epochs: 40", "epochs: 3"),
-    ("photos: 60", "photos: 2"), ("others: 60", "others: 3"), ("long_side: 400", "long_side: 200"), ("augmentations: 4", "augmentations: 1"), ("words: 64", "words: 8"), ("sample: 60000", "sample: 5000"),
+    ("photos: 60", "photos: 2"), ("others: 60", "others: 3"), ("photos: 10 ", "photos: 2 "), ("draws: 3", "draws: 2"),
+    ("long_side: 400", "long_side: 200"), ("augmentations: 4", "augmentations: 1"), ("words: 64", "words: 8"), ("sample: 60000", "sample: 5000"),
 )  # fmt: skip
 
 
