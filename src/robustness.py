@@ -78,10 +78,10 @@ class Models:
         for name, network in self.networks.items():
             pictures = np.stack([photo.pictures[network.preprocessing] for photo in seen])
             found[name] = network.probabilities(pictures)[:, [network.labels.index(label) for label in self.labels]]
-        for name, (network, model, judged) in self.ensembles.items():
+        for name, (first, second, judged) in self.ensembles.items():
             deep, classical = (
-                np.concatenate([judged.network, found[network]]),
-                np.concatenate([judged.model, found[model]]),
+                np.concatenate([judged.network, found[first]]),
+                np.concatenate([judged.model, found[second]]),
             )
             numbers = np.concatenate([judged.actual, np.zeros(len(seen), np.int64)])  # the photos' are not looked at
             known = len(judged.actual)
