@@ -1,6 +1,7 @@
 """What each section of the report shows, as plain values and pictures: no words, no HTML."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from landmarks.reporting.inputs import Inputs, numbers, recipe
 
 ENDS = 5  # first and last rows of a table too long to show
 SIDE = 320  # pixels of the longer side of an example photo
+SMALL, MISTAKEN = 200, 60  # the same of a photo that was mistaken, and how many of these are shown
 
 
 def _counted(column: pa.ChunkedArray) -> list[tuple[str, int]]:
@@ -120,6 +122,31 @@ def confusion(path: Path) -> dict[str, Any]:
         for label, *row in zip(labels, counts, shares, strict=True)
     ]
     return {"labels": labels, "rows": rows}
+
+
+def mistaken(confusion: Mapping[str, Path], anonymous: Path) -> dict[str, Any]:
+    """The test photos that a model got wrong, with what each such model said; those first that most got wrong, at most ``MISTAKEN``.
+
+    ``confusion`` has each model's table of the evaluate stage.
+    """
+    errors: dict[tuple[str, str], list[tuple[str, str, float]]] = {}
+    for name, path in confusion.items():
+        table = numbers(path, ["confidence"], ["id", "actual", "predicted"])
+        for row in table[table["actual"] != table["predicted"]].itertuples():
+            errors.setdefault((str(row.id), str(row.actual)), []).append(
+                (name, str(row.predicted), float(str(row.confidence)))
+            )
+    ranked = sorted(errors.items(), key=lambda error: (-len(error[1]), error[0]))
+    shown = [
+        {
+            "id": id_,
+            "landmark": actual,
+            "errors": found,
+            "picture": html_page.photo(decoding.read(anonymous / f"{id_}.jpg", SMALL)),
+        }
+        for (id_, actual), found in ranked[:MISTAKEN]
+    ]
+    return {"photos": shown, "total": len(ranked)}
 
 
 def network(folder: Path, history: Path, name: str, inputs: Inputs, scored: ModelScores) -> dict[str, Any]:
