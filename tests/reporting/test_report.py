@@ -82,9 +82,29 @@ def test_every_caption_says_what_the_photos_are_of(page: Path) -> None:
     assert "synthetic demo dataset" in page.read_text()
 
 
-def test_every_picture_says_what_is_to_be_seen(page: Path) -> None:
+def mistaken(left: Path) -> dict[str, list[str]]:
+    """By photo, the models that got it wrong."""
+    found: dict[str, list[str]] = {}
+    for name in evaluation(left)["models"]:
+        table = pd.read_csv(left / "plots" / "confusion" / f"{name}.csv", dtype=str)
+        for photo in table["id"][table["actual"] != table["predicted"]]:
+            found.setdefault(photo, []).append(name)
+    return found
+
+
+def test_mistakes_are_seen_photo_by_photo_those_first_that_most_models_got_wrong(page: Path, left: Path) -> None:
+    wrong = mistaken(left)
+    listed = page.read_text().partition('<figure id="mistaken">')[2].partition("</figure>")[0]
+    entries = re.findall(r'<span class="mono">(.*?)</span>(.*?)</li>', listed)
+    assert {photo: re.findall(r"<br>(\w+): ", said) for photo, said in entries} == wrong
+    counts = [len(wrong[photo]) for photo, _ in entries]
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_every_picture_says_what_is_to_be_seen(page: Path, left: Path) -> None:
     alts = [attributes["alt"] for tag, attributes in Read(page.read_text()).elements if tag == "img"]
-    assert len(alts) == 3 + len(PLOTS) + len(DETECTORS) + 2 + 2 * len(NETWORKS)  # examples, PNGs, charts
+    photos = 3 + len(mistaken(left))  # examples and mistakes
+    assert len(alts) == photos + len(PLOTS) + len(DETECTORS) + 2 + 2 * len(NETWORKS)  # PNGs, charts
     assert min(map(len, alts)) > 15
     assert len(set(alts)) == len(alts)
 
@@ -270,7 +290,8 @@ def test_a_model_that_nobody_described_has_a_place_in_every_section(left: Path, 
     changed["models"] = {"my-net": {**best, "mcnemar": {"mine": 0.5}}, "mine": {**other, "mcnemar": {"my-net": 0.5}}}
     write_network(left, "my-net")
     (left / "models" / "mine.skops").write_bytes(b"model")
-    shutil.copy(left / "plots" / "confusion" / "fused.csv", left / "plots" / "confusion" / "my-net.csv")
+    for name in ("my-net", "mine"):
+        shutil.copy(left / "plots" / "confusion" / "fused.csv", left / "plots" / "confusion" / f"{name}.csv")
     found = Read(write_with(left, "metrics/evaluation.json", json.dumps(changed), tmp_path / "p.html"))
     described = [row[:2] for row in found.rows["scores"][1:]]
     assert described == [["my-net", "network my-net"], ["mine", "keypoint model mine"]]

@@ -1,7 +1,9 @@
 """The report in a browser: on a desk, on a phone and on paper. One Chromium for all."""
 
+import base64
 import importlib.resources
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,8 +31,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         yield opened
 
 
-@pytest.mark.parametrize("width", [1200, 360])
-def test_a_browser_shows_it_on_a_phone_and_a_desk(page: Page, report: Path, width: int) -> None:
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (360, "light"), (360, "dark")])
+def test_a_browser_shows_it_on_a_phone_and_a_desk(page: Page, report: Path, width: int, scheme: str) -> None:
+    page.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
     page.open(report, width, 800)
     assert page.complaints() == []
     assert {address for address in page.asked() if not address.startswith("data:")} == {report.as_uri()}
@@ -44,6 +47,17 @@ def test_a_browser_shows_it_on_a_phone_and_a_desk(page: Page, report: Path, widt
     page.run(f"{AXE.read_text()}; 0")
     found = page.run("axe.run().then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html.slice(0, 200)))")
     assert found == []
+    if width == 360:
+        assert page.run("document.documentElement.scrollHeight") <= 20 * 800
+    page.run("document.querySelectorAll('details').forEach(each => each.open = true)")
+    assert page.run("document.documentElement.scrollWidth") <= width
+
+
+def test_a_link_opens_what_is_folded(page: Page, report: Path) -> None:
+    page.open(report)
+    assert page.run("document.querySelector('#confusion-bayes').closest('details').open") is False
+    page.run("document.querySelector('a[href=\"#confusion-bayes\"]').click()")
+    page.wait("document.querySelector('#confusion-bayes').closest('details').open")
 
 
 def test_it_prints_whole(page: Page, report: Path) -> None:
@@ -55,3 +69,4 @@ def test_it_prints_whole(page: Page, report: Path) -> None:
     assert cut == 0
     printed = page.ask("Page.printToPDF", printBackground=True)["data"]
     assert len(printed) > 100_000
+    assert 5 <= len(re.findall(rb"/Type\s*/Page[^s]", base64.b64decode(printed))) <= 14

@@ -49,6 +49,8 @@ def gather(
     facts |= _of_data(data, facts, inputs)
     facts |= _of_models(models, plots, found.models, inputs)
     facts |= _of_plots(plots, facts, inputs)
+    tables_of = {name: inputs(plots / "confusion" / f"{name}.csv") for name in found.models}
+    facts["mistaken"] = sections.mistaken(tables_of, data / "anonymous")
     facts["comparison"] = comparison(facts["thesis"], facts, facts["differing"])
     facts["charts"] = charts(facts)
     return facts

@@ -26,6 +26,7 @@ SIDE = 320  # pixels of the longer side of an example photo
 MANY = 40  # landmarks that tables show whole; of more, the worst and the best
 SHOWN = 20
 OTHERS = "all others"  # the column of a confusion matrix for what it does not show
+SMALL, MISTAKEN = 200, 60  # the same of a photo that was mistaken, and how many of these are shown
 
 
 def _counted(column: pa.ChunkedArray) -> list[tuple[str, int]]:
@@ -151,6 +152,31 @@ def distribution(scored: ModelScores) -> list[tuple[str, int]]:
 
 def _ranked(recall: Mapping[str, float]) -> list[str]:
     return sorted(recall, key=lambda label: (recall[label], schema.natural(label)))
+
+
+def mistaken(confusion: Mapping[str, Path], anonymous: Path) -> dict[str, Any]:
+    """The test photos that a model got wrong, with what each such model said; those first that most got wrong, at most ``MISTAKEN``.
+
+    ``confusion`` has each model's table of the evaluate stage.
+    """
+    errors: dict[tuple[str, str], list[tuple[str, str, float]]] = {}
+    for name, path in confusion.items():
+        table = numbers(path, ["confidence"], ["id", "actual", "predicted"])
+        for row in table[table["actual"] != table["predicted"]].itertuples():
+            errors.setdefault((str(row.id), str(row.actual)), []).append(
+                (name, str(row.predicted), float(str(row.confidence)))
+            )
+    ranked = sorted(errors.items(), key=lambda error: (-len(error[1]), error[0]))
+    shown = [
+        {
+            "id": id_,
+            "landmark": actual,
+            "errors": found,
+            "picture": html_page.photo(decoding.read(anonymous / f"{id_}.jpg", SMALL)),
+        }
+        for (id_, actual), found in ranked[:MISTAKEN]
+    ]
+    return {"photos": shown, "total": len(ranked)}
 
 
 def network(folder: Path, history: Path, name: str, inputs: Inputs, scored: ModelScores) -> dict[str, Any]:
