@@ -1,7 +1,8 @@
 """The deep side, measured: the thesis' recipe beside ours on the same photos and splits, in accuracy, seconds and memory.
 
 python bench/deep.py run [PHOTOS] --module M    five splits, interleaved: the thesis' recipe, frozen with its augmentation and milder, two-phase
-python bench/deep.py heads [PHOTOS] -m M -m N   five splits: each module, and all side by side, by views and head: accuracy, seconds, MB
+python bench/deep.py heads [PHOTOS] -m M -m N   five splits: each module, and all side by side, by views and head, then with Fisher vectors:
+                                                accuracy, seconds, MB; the thesis' recipe beside them with --epochs 20
 python bench/deep.py trunk [PHOTOS] --module M  photos a second, decoded and passed through the module, beside the module alone
 python bench/deep.py forms [PHOTOS] --module M  every exported form: megabytes, accuracy lost, milliseconds a photo
 
@@ -29,6 +30,7 @@ import tensorflow as tf
 import typer
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.special import softmax
 
 import stage
 from landmarks.classical import classifiers, features_file, local_features
@@ -36,7 +38,7 @@ from landmarks.classical.config import EncodingConfig, PipelineConfig
 from landmarks.common import parallel
 from landmarks.deep import backbones, classifier, export, image_cache, solved_head, training
 from landmarks.deep.config import NetworkConfig, Recipe, TrainingConfig
-from landmarks.evaluation import significance
+from landmarks.evaluation import calibration, ensembles, significance
 from landmarks.images import decoding
 from landmarks.images.preprocessing import Preprocessing, View
 
@@ -54,7 +56,7 @@ RECIPES: dict[str, dict[str, Any]] = {  # what differs from params.yaml
     "frozen, five views": {"views": FIVE},
     "frozen, the thesis' augmentation": {"augment": True},
     "frozen, milder augmentation": {"augment": True, "rotation": 10.0, "shift": 0.06, "shear": 0.0, "zoom": 0.15},
-    "two-phase": {"recipe": "two-phase", "label_smoothing": 0.1, "patience": 3},
+    "two-phase": {"recipe": "two-phase"},  # at no label smoothing, as the solved head
 }
 
 
@@ -139,6 +141,29 @@ def described(settings: local_features.FeatureSettings, path: Path) -> NDArray[A
     return local_features.describe(decoding.read(path, settings.long_side), settings)[1]
 
 
+def fitted_fisher(found: NDArray[Any], landmarks: NDArray[np.str_], parts: NDArray[np.str_], seed: int) -> Any:
+    """The model ``fisher`` of params.yaml, fitted on train and calibrated on validation; its probabilities of all photos."""
+    config = PipelineConfig(
+        detector="sift", encoding="fisher", classifier="svm", n=0, words=64, seed=seed,
+        **vars(stage.block("encoding", EncodingConfig)),
+    )  # fmt: skip
+    fisher = classifiers.fit(config, found[parts == "train"], landmarks[parts == "train"])
+    classifiers.calibrate(fisher, found[parts == "validation"], landmarks[parts == "validation"])
+    return classifiers.probabilities(fisher, found)
+
+
+def upright_sift(paths: list[Path]) -> NDArray[Any]:
+    """The descriptors of each photo."""
+    settings = local_features.FeatureSettings(detector="sift", count=600, long_side=400, protocol="upright")
+    return features_file.objects(list(parallel.sound(parallel.each(partial(described, settings), paths, "sift"))))
+
+
+def thesis_table(everything: training.LabelledPhotos, parts: NDArray[np.str_]) -> pd.DataFrame:
+    """Photos as the thesis lists them; it kept none for validation."""
+    landmarks, kept = np.array(everything.labels)[everything.class_ids], np.where(parts == "test", "test", "train")
+    return pd.DataFrame({"filename": [f"{photo}.png" for photo in everything.ids], "class": landmarks, "split": kept})
+
+
 @app.command()
 def run(
     source: Source = None,
@@ -152,12 +177,10 @@ def run(
     scores: dict[str, list[float]] = defaultdict(list)
     seconds: dict[str, list[float]] = defaultdict(list)
     held: dict[str, list[float]] = defaultdict(list)
-    settings = local_features.FeatureSettings(detector="sift", count=600, long_side=400, protocol="upright")
     with laid_out(source, per_class) as (paths, landmarks, everything), tempfile.TemporaryDirectory() as place:
         png, numbers = Path(place), everything.class_ids
         if epochs:
             list(parallel.sound(parallel.each(partial(as_png, everything.folder, png), everything.ids, "png")))
-        found = features_file.objects(list(parallel.sound(parallel.each(partial(described, settings), paths, "sift"))))
         for seed, parts in enumerate(material.dealt(paths, landmarks, everything.groups, seeds, TEST, VALIDATION)):
             test, train, validation = (parts == name for name in ("test", "train", "validation"))
             learnt = ~test
@@ -170,34 +193,18 @@ def run(
                 took = f", {seconds[name][-1]:.0f} s" if seconds[name] else ""
                 print(f"  seed {seed}: {name} {scores[name][-1]:.4f}{took}", flush=True)
 
-            made: dict[str, NDArray[Any]] = {}
             for name, changed in RECIPES.items():
                 tf.keras.backend.clear_session()
                 asked = recipe(module, seed, **changed)
                 with memory.peak(held["ours"]), clocked(seconds[name]):
                     network, history, _ = training.fit(asked, few, train[learnt], validation[learnt])
                 tested = image_cache.preprocessed(everything.folder, some(everything, test).ids, network.preprocessing)
-                made[name] = network.probabilities(tested)
-                note(name, made[name])
+                note(name, network.probabilities(tested))
                 if name == "two-phase":
                     lost = {phase: rows["validation_loss"] for phase, rows in history.groupby("phase")}
                     print(f"    validation loss, head {lost['head'].min():.4f}, then "
                           f"{', '.join(f'{loss:.4f}' for loss in lost['trunk'])}")  # fmt: skip
-            with memory.peak(held["ours"]), clocked(seconds["Fisher"]):
-                config = PipelineConfig(
-                    detector="sift", encoding="fisher", classifier="svm", n=0, words=64, seed=seed,
-                    **vars(stage.block("encoding", EncodingConfig)),
-                )  # fmt: skip
-                fisher = classifiers.fit(config, found[train], landmarks[train])
-                classifiers.calibrate(fisher, found[validation], landmarks[validation])
-            shares = classifiers.probabilities(fisher, found[test])
-            note("Fisher", shares)
-            for name, of in made.items():
-                note(f"{name}, with Fisher", of + shares)
-            kept = np.where(test, "test", "train")  # the thesis kept none for validation
-            rows = pd.DataFrame(
-                {"filename": [f"{photo}.png" for photo in everything.ids], "class": landmarks, "split": kept}
-            )
+            rows = thesis_table(everything, parts)
             for augment in (False, True) if epochs else ():
                 name = "thesis" + ", augmented" * augment
                 if augment and seed:
@@ -239,42 +246,74 @@ def heads(
     per_class: PerClass = 80,
     module: Modules = None,
     seeds: Annotated[int, typer.Option(min=2, help="Splits")] = 5,
+    epochs: Annotated[int, typer.Option(min=0, help="Of the thesis' recipe, on the first split; 0 leaves it out")] = 0,
 ) -> None:
     """Test accuracy by backbone, views and head, fitted on train, and on train and validation; seconds of all photos; MB of weights."""
     module = module or ["data/demo/backbone"]
-    sets = [(name,) for name in module] + [tuple(module)] * (len(module) > 1)
-    print(
-        "| backbone | views | head | fitted on train | and on validation | s to vectors | s to solve | MB |\n|---|---|---|---|---|---|---|---|"
-    )
+    print("| backbone | views | head | fitted on train | and on validation | s to vectors | s to fit | MB |")
+    print("|---|---|---|---|---|---|---|---|")
     with laid_out(source, per_class) as (paths, landmarks, everything):
         dealt = list(material.dealt(paths, landmarks, everything.groups, seeds, TEST, VALIDATION))
-        for names in sets:
+        found = upright_sift(paths)
+        fisher = [fitted_fisher(found, landmarks, parts, seed) for seed, parts in enumerate(dealt)]
+        for names in [(name,) for name in module] + [tuple(module)] * (len(module) > 1):
             for views in (FIVE[:1], FIVE):
-                asked = recipe(names, 0, views=views)
-                backbone = classifier.load_backbone(asked)
-                sized = replace(
-                    asked,
-                    training=replace(asked.training, preprocessing=replace(asked.preprocessing, size=backbone.size)),
+                compare(recipe(names, 0, views=views, recipe="two-phase"), everything, dealt, fisher)
+        for name in module if epochs else ():
+            took: list[float] = []
+            with tempfile.TemporaryDirectory() as place, clocked(took):
+                list(
+                    parallel.sound(
+                        parallel.each(partial(as_png, everything.folder, Path(place)), everything.ids, "png")
+                    )
                 )
-                frozen, none = backbones.BackboneLayer(backbone, 0, statistics=False), np.zeros(len(paths), bool)
-                to_vectors: list[float] = []
-                to_solve: list[float] = []
-                with clocked(to_vectors):
-                    seen = training.vectors(frozen, everything, sized, none, none)
-                seen /= np.linalg.norm(seen, axis=2, keepdims=True)
-                scores = defaultdict(list)
-                for parts in dealt:
-                    for name, chosen in (("train", parts == "train"), ("both", parts != "test")):
-                        with clocked(to_solve):
-                            head = solved_head.solve(
-                                training.examples(seen, len(views), everything, chosen), len(everything.labels), 0
-                            )
-                        logits = solved_head.logits(seen[parts == "test"], head.kernel, head.bias)
-                        scores[name].append((logits.argmax(axis=1) == everything.class_ids[parts == "test"]).mean())
-                shown = [f"{np.mean(of):.3f} ± {np.std(of, ddof=1):.3f}" for of in scores.values()]
-                size = sum(weight.numpy().nbytes for weight in backbone.layer.weights) / 1e6
-                print(f"| {' and '.join(Path(name).name for name in names)} | {len(views)} | solved | {' | '.join(shown)} "
-                      f"| {to_vectors[0]:.1f} | {np.median(to_solve):.1f} | {size:.1f} |", flush=True)  # fmt: skip
+                *_, score = thesis(
+                    name, taken(name).size, Path(place), thesis_table(everything, dealt[0]), epochs, False, 0
+                )
+            print(f"| {Path(name).name} | 1 | thesis, first split | | {score:.3f} | | {took[0]:.0f} | |", flush=True)
+
+
+def compare(
+    asked: Recipe, everything: training.LabelledPhotos, dealt: list[NDArray[np.str_]], fisher: list[NDArray[Any]]
+) -> None:
+    """Print the rows of a backbone with certain views: the head solved, by gradient descent, and solved and pooled with Fisher vectors."""
+    backbone, numbers, classes = classifier.load_backbone(asked), everything.class_ids, len(everything.labels)
+    preprocessing = replace(asked.preprocessing, size=backbone.size)
+    asked = replace(asked, training=replace(asked.training, preprocessing=preprocessing))
+    views, none = len(preprocessing.views), np.zeros(len(numbers), bool)
+    scores: dict[tuple[str, str], list[float]] = defaultdict(list)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    with clocked(seconds["vectors"]):
+        seen = training.vectors(backbone, everything, asked, none, none)
+    unit = seen / np.linalg.norm(seen, axis=2, keepdims=True)
+    for parts, others in zip(dealt, fisher, strict=True):
+        train, validation, test = (parts == name for name in ("train", "validation", "test"))
+        logits = np.zeros((len(numbers), classes), np.float32)
+        for of, chosen in (("train", train), ("both", ~test)):
+            with clocked(seconds["solved"]):
+                head = solved_head.solve(training.examples(unit, views, everything, chosen), classes, 0)
+            logits[test], logits[chosen] = solved_head.logits(unit[test], head.kernel, head.bias), head.held_out
+            scores["solved", of].append((logits[test].argmax(axis=1) == numbers[test]).mean())
+        own = softmax(logits / calibration.temperature(logits[~test], numbers[~test]), axis=1)
+        pooled, _ = ensembles.pool(own, others, numbers, validation)
+        scores["solved, with Fisher vectors", "both"].append((pooled[test].argmax(axis=1) == numbers[test]).mean())
+        if len(asked.training.module) == 1:
+            with clocked(seconds["gradient descent"]):
+                layers = tf.keras.Sequential(classifier.build(asked, backbone, classes).layers[1:])
+                run = training.TrainingRun(asked, tf.distribute.get_strategy())
+                training.train_head(run, layers, everything, seen, train, validation)
+            logits = np.mean([layers(seen[test, view], training=False) for view in range(views)], axis=0)
+            scores["gradient descent", "train"].append((logits.argmax(axis=1) == numbers[test]).mean())
+    size = sum(weight.numpy().nbytes for weight in backbone.layer.weights) / 1e6
+    backbones_named = " and ".join(Path(name).name for name in asked.training.module)
+    for name in dict.fromkeys(name for name, _ in scores):
+        found = (scores[name, each] for each in ("train", "both"))
+        shown = " | ".join(f"{np.mean(of):.3f} ± {np.std(of, ddof=1):.3f}" if of else "" for of in found)
+        to_fit = f"{np.median(seconds[name]):.1f}" if seconds[name] else ""
+        print(
+            f"| {backbones_named} | {views} | {name} | {shown} | {seconds['vectors'][0]:.1f} | {to_fit} | {size:.1f} |",
+            flush=True,
+        )
 
 
 @app.command()
@@ -286,12 +325,13 @@ def trunk(
         preprocessing, ids = taken(module), everything.ids
         frozen = recipe(module, 0, size=preprocessing.size)
         bare = classifier.scaled(image_cache.preprocessed(everything.folder, ids, preprocessing))
-        network = backbones.BackboneLayer(classifier.load_backbone(frozen), 0, statistics=False)
+        backbone = classifier.load_backbone(frozen)
+        network = backbones.BackboneLayer(backbone, 0, statistics=False)
         none = np.zeros(len(ids), bool)
         took: dict[str, list[float]] = defaultdict(list)
         for _ in range(rounds):
             with clocked(took["files to vectors"]):
-                ours = training.vectors(network, everything, frozen, none, none)[:, 0]
+                ours = training.vectors(backbone, everything, frozen, none, none)[:, 0]
             with clocked(took["module alone"]):
                 theirs = np.concatenate([network(bare[at : at + 32]) for at in range(0, len(bare), 32)])
             print(f"  {took['files to vectors'][-1]:.2f} s, {took['module alone'][-1]:.2f} s", flush=True)

@@ -14,7 +14,7 @@ import skimage.data
 
 from deep.conftest import Train
 from landmarks.common.errors import InputError
-from landmarks.deep import classifier, efficientnet_lite
+from landmarks.deep import backbones, classifier, efficientnet_lite
 
 # The classes of ImageNet that two pictures of scikit-image show, and every 80th number of their vectors as the Python package
 # efficientnet-lite-pytorch 0.1.0 computes them with PyTorch 2.13 from the same pixels
@@ -42,6 +42,9 @@ def test_its_vectors_are_those_of_the_original_code_and_name_what_is_in_a_pictur
     shown = np.stack([picture(each, size) for each in CLASSES])
     vectors = network(efficientnet_lite.scale(shown), training=False).numpy()
     np.testing.assert_allclose(vectors[:, ::80], REFERENCE.loc[name].loc[list(CLASSES)], atol=1e-4)
+    module = backbones.Backbone(name, network, size, efficientnet_lite.scale, certain=True, learnable=[])
+    fast = backbones.compiled(module)((shown * 255).round().astype(np.uint8))
+    np.testing.assert_allclose(fast, vectors, atol=1e-4)  # which reach 5
     said = (vectors @ weights["_fc.weight"].T + weights["_fc.bias"]).argmax(axis=1)
     assert said.tolist() == list(CLASSES.values())
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 from support import examples as count
 
@@ -30,6 +30,19 @@ def test_it_is_the_logistic_regression_of_scikit_learn_on_every_view(classes: in
     rows, targets = taught.vectors.reshape(-1, 12), np.repeat(taught.class_ids, 2)
     theirs = LogisticRegression(C=chosen, tol=1e-8, max_iter=10000).fit(rows, targets, taught.weights.ravel())
     np.testing.assert_allclose(softmax(rows @ head.kernel + head.bias, axis=1), theirs.predict_proba(rows), atol=0.01)
+
+
+def test_every_strength_is_solved_not_left_where_the_one_before_ended() -> None:
+    """Landmarks so far apart that almost nothing is left to gain: against Newton's method, which needs no tolerance to speak of."""
+    taught = examples(np.arange(60) % 5, spread=0.1)
+    rows, targets, weights = taught.vectors.reshape(-1, 12), np.repeat(taught.class_ids, 2), taught.weights.ravel()
+    everything = np.ones(60, bool)
+    for strength, (kernel, bias) in zip(
+        solved_head.STRENGTHS, solved_head._along_path(taught, everything, 5), strict=True
+    ):
+        newton = LogisticRegression(C=strength, solver="newton-cg", tol=1e-9, max_iter=1000)
+        theirs = newton.fit(rows.astype(np.float64), targets, weights).predict_log_proba(rows)
+        np.testing.assert_allclose(log_softmax(rows @ kernel + bias, axis=1), theirs, atol=0.03 * np.abs(theirs).max())
 
 
 def test_a_photo_is_held_out_from_the_fold_that_predicts_it() -> None:

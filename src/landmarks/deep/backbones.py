@@ -103,6 +103,20 @@ def join(parts: tuple[Backbone, ...]) -> Backbone:
     )  # fmt: skip
 
 
+def compiled(backbone: Backbone) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """The backbone as a graph: uint8 RGB (n, size, size, 3) to vectors, float32 (n, dimensions).
+
+    TensorFlow fuses convolution, batch norm and activation there: half the time of a Keras model that runs layer by layer.
+    """
+
+    def forward(pictures: Any) -> Any:
+        return backbone.layer(backbone.scale(tf.cast(pictures, tf.float32) / 255), training=False)
+
+    # with a signature, or each number of photos would get a graph of its own
+    graph = tf.function(forward, input_signature=[tf.TensorSpec((None, backbone.size, backbone.size, 3), tf.uint8)])
+    return lambda pictures: np.asarray(graph(pictures))
+
+
 def load(name: str, preprocessing: Preprocessing, training: bool, trained: bool = False) -> Backbone:
     """Load a backbone; with ``training``, its batch norm can use the batch.
 

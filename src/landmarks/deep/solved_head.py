@@ -14,15 +14,16 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from landmarks.common import progress
+from landmarks.common import parallel, progress
 
 Vectors = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 Logits = NDArray[np.float32]
 
 FOLDS = 5
-STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
-TOLERANCE, ITERATIONS = 3e-5, 1000
+STRENGTHS = (10.0, 100.0, 1000.0, 10000.0)  # between them the temperature makes up the difference
+TOLERANCE = 1e-6  # of the gradient: with ten times more, the strongest would end where the one before it did
+ITERATIONS = 1000
 NEVER = -1e4  # the logit of a landmark that a fold has no photo of
 
 
@@ -68,18 +69,28 @@ def solve(examples: Examples, classes: int, seed: int) -> SolvedHead:
     Where no photo can be held out, as with one photo a landmark, the strength is the middle one.
     """
     folds = deal(examples.class_ids, examples.groups, seed)
+
+    def judge(fold: int) -> list[tuple[Logits, tuple[float, float]]]:
+        """By strength, the logits of the photos in a fold, and the scores on the others; none where there is nothing to judge."""
+        rest, out = folds != fold, folds == fold
+        if not out.any() or len(set(examples.class_ids[rest].tolist())) < 2:
+            return []
+        told = [
+            [logits(examples.vectors[part, : examples.shown], kernel, bias) for part in (out, rest)]
+            for kernel, bias in _along_path(examples, rest, classes)
+        ]
+        return [(held_out, _scores(own, examples.class_ids[rest])) for held_out, own in told]
+
     held_out = np.full((len(STRENGTHS), len(folds), classes), NEVER, np.float32)
     fitted: list[list[tuple[float, float]]] = [[] for _ in STRENGTHS]
     sound = np.zeros(len(folds), bool)
     with threadpool_limits(1), progress.bar(FOLDS + 1, "head", "fold") as bar:
-        for fold in range(FOLDS):
-            rest, out = folds != fold, folds == fold
-            if out.any() and len(set(examples.class_ids[rest].tolist())) > 1:
-                sound |= out & np.isin(examples.class_ids, examples.class_ids[rest])
-                for place, (kernel, bias) in enumerate(_along_path(examples, rest, classes)):
-                    held_out[place, out] = logits(examples.vectors[out, : examples.shown], kernel, bias)
-                    own = logits(examples.vectors[rest, : examples.shown], kernel, bias)
-                    fitted[place].append(_scores(own, examples.class_ids[rest]))
+        for fold, judged in enumerate(parallel.threads(judge, range(FOLDS))):
+            out, rest = folds == fold, folds != fold
+            sound |= out & np.isin(examples.class_ids, examples.class_ids[rest]) & bool(judged)
+            for place, (told, scores) in enumerate(judged):
+                held_out[place, out] = told
+                fitted[place].append(scores)
             bar.update()
         path = []
         for place, strength in enumerate(STRENGTHS):

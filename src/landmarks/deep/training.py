@@ -24,7 +24,7 @@ ClassIds = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Trained = tuple[Classifier, pd.DataFrame, Features]
 Batches = Callable[[int | None], Any]  # the tf.data.Dataset of an epoch; of None, every row once in order, unaugmented
-BLOCK = 32  # photos that pass a frozen backbone at once
+BLOCK = 8  # squares that pass a frozen backbone at once: more are no faster, and take more memory
 HISTORY = ("step", "phase", "loss", "accuracy", "validation_loss", "validation_accuracy")
 
 
@@ -77,16 +77,13 @@ def fit(recipe: Recipe, photos: LabelledPhotos, train: Mask, validation: Mask) -
         shared = backbone if "TF_CONFIG" not in os.environ else classifier.load_backbone(recipe)
         model = classifier.build(recipe, shared, len(photos.labels))
         head = tf.keras.Sequential(model.layers[1:])
-    _check_range(backbone, recipe, photos, train)
-    frozen = backbones.BackboneLayer(backbone, 0, statistics=False)
+    if not backbone.certain:
+        _check_range(backbone, recipe, photos, train)
     if recipe.training.recipe == "frozen":
-        return _solve(recipe, photos, model, vectors(frozen, photos, recipe, train, validation), train, validation)
+        return _solve(recipe, photos, model, vectors(backbone, photos, recipe, train, validation), train, validation)
     run = TrainingRun(recipe, strategy)
     if recipe.training.recipe == "two-phase":
-        seen = vectors(frozen, photos, recipe, train, validation)
-        rounds = [_vector_batches(seen[:, view], photos, train, recipe) for view in range(seen.shape[1])]
-        selection = _vector_batches(seen[:, 0], photos, validation, recipe)
-        run.phase("head", head, lambda epoch: rounds[(epoch or 0) % len(rounds)](epoch), selection)
+        train_head(run, head, photos, vectors(backbone, photos, recipe, train, validation), train, validation)
     pictures = image_cache.preprocessed(photos.folder, photos.ids, recipe.preprocessing)
     learning, selection = (photo_batches(pictures, photos, mask, recipe) for mask in (train, validation))
     run.phase("all" if recipe.training.recipe == "thesis" else "trunk", model, learning, selection)
@@ -95,6 +92,15 @@ def fit(recipe: Recipe, photos: LabelledPhotos, train: Mask, validation: Mask) -
     temperature = calibration.temperature(logs[validation], photos.class_ids[validation])
     network = dataclasses.replace(untempered, temperature=temperature)
     return network, pd.DataFrame(run.history, columns=list(HISTORY)), tf.nn.softmax(logs / temperature).numpy()
+
+
+def train_head(
+    run: "TrainingRun", head: Any, photos: LabelledPhotos, seen: Features, train: Mask, validation: Mask
+) -> None:
+    """Train a head by gradient descent on the vectors of the photos' views, an epoch on one view of each photo, the next on another."""
+    rounds = [_vector_batches(seen[:, view], photos, train, run.recipe) for view in range(seen.shape[1])]
+    selection = _vector_batches(seen[:, 0], photos, validation, run.recipe)
+    run.phase("head", head, lambda epoch: rounds[(epoch or 0) % len(rounds)](epoch), selection)
 
 
 def _solve(
@@ -219,7 +225,7 @@ class TrainingRun:
 
 
 def vectors(
-    frozen: backbones.BackboneLayer, photos: LabelledPhotos, recipe: Recipe, train: Mask, validation: Mask
+    backbone: backbones.Backbone, photos: LabelledPhotos, recipe: Recipe, train: Mask, validation: Mask
 ) -> Features:
     """Vectors of the photos' views, then of their augmented ones, float32 (n, views, dimensions).
 
@@ -228,6 +234,7 @@ def vectors(
     size, shown = recipe.preprocessing.size, len(recipe.preprocessing.views)
     count = recipe.training.augmentations if recipe.network.augment else 0
     learnt = train | (validation & recipe.training.refit)
+    forward_pass = backbones.compiled(backbone)
 
     def views(row: int) -> NDArray[np.uint8]:
         """The photo's views, and its augmented ones if it is for training."""
@@ -241,9 +248,7 @@ def vectors(
         """The rows, and by row the vectors of its views."""
         drawn = [views(row) for row in rows]
         squares = np.concatenate(drawn)
-        blocks = [
-            frozen(classifier.scaled(squares[at : at + BLOCK]), training=False) for at in range(0, len(squares), BLOCK)
-        ]
+        blocks = [forward_pass(squares[at : at + BLOCK]) for at in range(0, len(squares), BLOCK)]
         return rows, np.split(np.concatenate(blocks), np.cumsum([len(own) for own in drawn])[:-1])
 
     everything = range(len(photos.ids))
