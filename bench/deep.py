@@ -175,7 +175,7 @@ def run(
                 tf.keras.backend.clear_session()
                 asked = recipe(module, seed, **changed)
                 with memory.peak(held["ours"]), clocked(seconds[name]):
-                    network, history, _ = training.fit(asked, few, train[learnt], validation[learnt])
+                    network, history, *_ = training.fit(asked, few, train[learnt], validation[learnt])
                 tested = image_cache.preprocessed(everything.folder, some(everything, test).ids, network.preprocessing)
                 made[name] = network.probabilities(tested)
                 note(name, made[name])
@@ -317,7 +317,7 @@ def forms(
         for seed, parts in enumerate(material.dealt(paths, landmarks, everything.groups, seeds, TEST, VALIDATION)):
             test, train, validation = (parts == name for name in ("test", "train", "validation"))
             learnt = ~test
-            network, _, _ = training.fit(
+            network, *_ = training.fit(
                 recipe(module, seed), some(everything, learnt), train[learnt], validation[learnt]
             )
             shown, taught = (

@@ -6,8 +6,11 @@ from typing import Annotated
 import typer
 
 import stage
-from landmarks.evaluation import calibration, results
+from landmarks.dataset import tables
+from landmarks.evaluation import calibration, label_issues, results
 from landmarks.reporting import gallery, inputs, plots
+
+NETWORK = "plain"  # whose suspects are drawn
 
 
 def main(
@@ -17,7 +20,7 @@ def main(
     report: stage.TitleConfig,
     folds: Annotated[int, typer.Option(help="Of the grid's cross-validation")],
 ) -> str:
-    """Draw accuracy, calibration, the most confident errors, rejection, and the grid of classical models.
+    """Draw accuracy, calibration, the most confident errors, suspected labels, rejection, and the grid of classical models.
 
     No stage computes on these pictures: to change one costs seconds. The models are those of the evaluation.
     """
@@ -33,6 +36,8 @@ def main(
     ranked = {name: rows.sort_values("confidence", ascending=False, kind="stable") for name, rows in tested.items()}
     wrong = {name: rows[rows["actual"] != rows["predicted"]] for name, rows in ranked.items()}
     gallery.mistakes(folder / "mistakes.png", data / "anonymous", wrong)
+    suspected = data / "predictions" / f"{NETWORK}.suspects.csv"
+    gallery.suspects(folder / "suspects.png", data / "anonymous", tables.read(suspected, label_issues.COLUMNS))
     confidences = inputs.numbers(data / "confidences.csv", ["confidence"], ["answer"])
     curve = inputs.numbers(folder / "rejection.csv", ["coverage", "risk"])
     plots.rejection(folder / "rejection.png", confidences, found.data["reject"]["threshold"], curve)

@@ -47,7 +47,8 @@ def main(
     hashes = list(parallel.sound(parallel.each(partial(_hash, anonymous), list(photos["id"]), "split")))
     photos["landmark_id"] = landmarks[photos["id"]].to_numpy()
     elsewhere = photos["id"].map(schema.is_external).to_numpy(bool)
-    photos["group"], copies = splitting.apart(np.array(hashes), elsewhere, split.duplicate_bits)
+    grouped = partial(splitting.near_duplicates, distance=split.duplicate_bits)
+    photos["group"], copies = splitting.apart(grouped, np.array(hashes), elsewhere)
     known = photos["landmark_id"] != schema.UNKNOWN
     divided, others = photos[known & ~elsewhere].copy(), photos[~known & ~elsewhere]
     external = photos[elsewhere].assign(split=np.where(copies[elsewhere], schema.COPY, schema.EXTERNAL))

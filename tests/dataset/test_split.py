@@ -1,5 +1,6 @@
 """One split for every model: stratified, seeded, and near-duplicates never on both sides."""
 
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -97,7 +98,8 @@ def test_photos_from_elsewhere_change_no_group_and_those_that_resemble_one_of_ou
     base = rng.random((6, 64)) < 0.5
     hashes = np.concatenate([base, base ^ (rng.random((6, 64)) < 0.08), base ^ (rng.random((6, 64)) < 0.12)])
     external = rng.random(18) < 0.4
-    groups, copies = splitting.apart(hashes, external, distance)
+    grouped = functools.partial(splitting.near_duplicates, distance=distance)
+    groups, copies = splitting.apart(grouped, hashes, external)
     alone = splitting.near_duplicates(hashes[~external], distance)
     np.testing.assert_array_equal(groups[~external], alone)
     assert not set(groups[external]) & set(alone)

@@ -25,7 +25,7 @@ CLASSICAL = ("bayes_raw", "bayes", "tree", "bayes_orb", "vlad", "fisher")
 NETWORKS = ("plain", "augmented")
 MODELS = (*CLASSICAL, *NETWORKS, "fused")
 DETECTORS = ("akaze", "kaze", "orb", "sift", "upright")
-PLOTS = ("faces", "detections", "explain", "mistakes", "reliability", "rejection", "retrieval")
+PLOTS = ("faces", "detections", "explain", "mistakes", "reliability", "rejection", "retrieval", "suspects")
 
 
 class Read(html.parser.HTMLParser):

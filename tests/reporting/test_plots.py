@@ -46,6 +46,10 @@ def left(photos: Path, split: Path, tmp_path_factory: pytest.TempPathFactory) ->
     results.Evaluation(
         models=scored, data={"reject": {"threshold": 0.5}, "split": rows["split"].value_counts().to_dict()}
     ).write(root / "evaluation.json")
+    (root / "data" / "predictions").mkdir()
+    (root / "data" / "predictions" / "plain.suspects.csv").write_text(
+        "id,actual,predicted,own_probability,confidence\np1_00,1,3,0.01,0.98\n"
+    )
     answers = {"id": list("abcd"), "answer": ["right", "wrong", "unknown", "right"], "confidence": [0.9, 0.6, 0.2, 1]}
     pd.DataFrame(answers).to_csv(root / "data" / "confidences.csv", index=False)
     pd.DataFrame({"coverage": [0.5, 1], "risk": [0, 0.1]}).to_csv(root / "plots" / "rejection.csv", index=False)
@@ -94,7 +98,7 @@ def test_the_charts_of_the_results_repeat_to_the_byte(script: Script, left: Path
     done = script("plots", left / "evaluation.json", left / "data", tmp_path / "a", "--title", "a test", "--folds", "3")
     assert done.returncode == 0, done.stderr
     plots_stage.main(left / "evaluation.json", left / "data", tmp_path / "b", stage.TitleConfig("a test"), 3)
-    names = {"accuracy.png", "grid.png", "mistakes.png", "rejection.png", "reliability.png"}
+    names = {"accuracy.png", "grid.png", "mistakes.png", "rejection.png", "reliability.png", "suspects.png"}
     assert set(drawn(tmp_path / "a")) == names
     assert drawn(tmp_path / "a") == drawn(tmp_path / "b")
 

@@ -2,7 +2,9 @@
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,17 +38,17 @@ def near_duplicates(hashes: NDArray[np.bool_], distance: int) -> NDArray[np.int6
 
 
 def apart(
-    hashes: NDArray[np.bool_], external: NDArray[np.bool_], distance: int
+    grouped: Callable[[NDArray[Any]], NDArray[np.int64]], hashes: NDArray[Any], external: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """``near_duplicates`` of the photos that are not ``external`` (n,) as if they were alone; and which external ones resemble these.
+    """The groups of photos by ``grouped``, of which the ``external`` (n,) change no other; and which external ones resemble another.
 
-    External photos have groups of their own, with higher numbers: they join no two of the others.
+    ``grouped`` takes hashes (n, …) and gives group numbers (n,). External photos have groups of their own, with higher numbers.
     """
     groups, own = np.empty(len(hashes), np.int64), ~external
-    groups[own] = near_duplicates(hashes[own], distance)
+    groups[own] = grouped(hashes[own])
     if not external.any():
         return groups, external
-    together = near_duplicates(hashes, distance)
+    together = grouped(hashes)
     groups[external] = together[external] + 1 + groups[own].max(initial=0)
     return groups, external & np.isin(together, together[own])
 
