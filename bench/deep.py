@@ -197,7 +197,7 @@ def run(
                 tf.keras.backend.clear_session()
                 asked = recipe(module, seed, **changed)
                 with memory.peak(held["ours"]), clocked(seconds[name]):
-                    network, history, _ = training.fit(asked, few, train[learnt], validation[learnt])
+                    network, history, *_ = training.fit(asked, few, train[learnt], validation[learnt])
                 tested = image_cache.preprocessed(everything.folder, some(everything, test).ids, network.preprocessing)
                 note(name, network.probabilities(tested))
                 if name == "two-phase":
@@ -357,7 +357,7 @@ def forms(
         for seed, parts in enumerate(material.dealt(paths, landmarks, everything.groups, seeds, TEST, VALIDATION)):
             test, train, validation = (parts == name for name in ("test", "train", "validation"))
             learnt = ~test
-            network, _, _ = training.fit(
+            network, *_ = training.fit(
                 recipe(module, seed), some(everything, learnt), train[learnt], validation[learnt]
             )
             shown, taught = (

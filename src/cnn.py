@@ -8,6 +8,7 @@ import numpy as np
 import stage
 from landmarks.dataset import prediction_files, schema, tables
 from landmarks.deep.config import NetworkConfig, Recipe, TrainingConfig
+from landmarks.evaluation import label_issues
 
 
 def main(
@@ -15,7 +16,10 @@ def main(
     split: Annotated[Path, "CSV of the split stage"],
     model: Annotated[Path, "JSON to write: recipe and labels; the weights go beside it, .weights.h5"],
     history: Annotated[Path, "CSV to write: loss and accuracy by epoch; of a solved head, by strength"],
-    predictions: Annotated[Path, "Parquet file to write: answer and probabilities of every photo"],
+    predictions: Annotated[
+        Path,
+        "Parquet file to write: answer and probabilities of every photo; beside it goes .suspects.csv, training photos whose label may be wrong",
+    ],
     cnn: TrainingConfig,
     network: NetworkConfig,
     seed: stage.Seed,
@@ -34,10 +38,12 @@ def main(
         labels=labels,
     )
     train, validation = ((rows["split"] == name).to_numpy() for name in ("train", "validation"))
-    trained, epochs, probabilities = training.fit(Recipe(cnn, network, seed), photos, train, validation)
-    classifier.save(model, trained)
-    tables.write(history, epochs)
-    right = prediction_files.write(predictions, rows.index, rows["landmark_id"], labels, probabilities)
+    trained = training.fit(Recipe(cnn, network, seed), photos, train, validation)
+    classifier.save(model, trained.network)
+    tables.write(history, trained.history)
+    suspected = label_issues.table(photos.ids, labels, class_ids, trained.held_out)
+    tables.write(predictions.with_suffix(".suspects.csv"), suspected)
+    right = prediction_files.write(predictions, rows.index, rows["landmark_id"], labels, trained.probabilities)
     return prediction_files.accuracies(right, rows["split"])
 
 

@@ -1,14 +1,18 @@
 """Draw the charts of the results."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 
 import stage
-from landmarks.dataset import places
-from landmarks.evaluation import calibration, results
+from landmarks.dataset import places, tables
+from landmarks.evaluation import calibration, label_issues, results
 from landmarks.reporting import gallery, inputs, plots
+
+NETWORK = "plain"  # whose suspects are drawn
 
 
 def main(
@@ -19,7 +23,7 @@ def main(
     report: stage.TitleConfig,
     folds: Annotated[int, typer.Option(help="Of the grid's cross-validation")],
 ) -> str:
-    """Draw accuracy, calibration, the most confident errors, rejection, learning curves, robustness, and the grid of classical models.
+    """Draw accuracy, calibration, the most confident errors, suspected labels, rejection, learning curves, robustness, and the grid.
 
     No stage computes on these pictures: to change one costs seconds. The models are those of the evaluation.
     """
@@ -34,12 +38,10 @@ def main(
     plots.reliability(folder / "reliability.png", bins, errors)
     ranked = {name: rows.sort_values("confidence", ascending=False, kind="stable") for name, rows in tested.items()}
     names = places.names(landmarks)
-    wrong = {name: rows[rows["actual"] != rows["predicted"]] for name, rows in ranked.items()}
-    for rows in wrong.values():
-        rows[["actual", "predicted"]] = rows[["actual", "predicted"]].map(
-            lambda landmark: names.get(landmark, landmark)
-        )
+    wrong = {name: _named(rows[rows["actual"] != rows["predicted"]], names) for name, rows in ranked.items()}
     gallery.mistakes(folder / "mistakes.png", data / "anonymous", wrong)
+    suspected = tables.read(data / "predictions" / f"{NETWORK}.suspects.csv", label_issues.COLUMNS)
+    gallery.suspects(folder / "suspects.png", data / "anonymous", _named(suspected, names))
     confidences = inputs.numbers(data / "confidences.csv", ["confidence"], ["answer"])
     risks = inputs.numbers(folder / "rejection.csv", ["coverage", "risk"])
     plots.rejection(folder / "rejection.png", confidences, found.data["reject"]["threshold"], risks)
@@ -50,6 +52,14 @@ def main(
     disturbed = inputs.numbers(folder / "robustness.csv", ["strength", "photos", "accuracy"], ["model", "kind"])
     plots.robustness(folder / "robustness.png", disturbed)
     return f"charts of {len(models)} models"
+
+
+def _named(rows: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """The same with names in place of the ids of landmarks."""
+    told = {
+        column: rows[column].map(lambda landmark: names.get(landmark, landmark)) for column in ("actual", "predicted")
+    }
+    return rows.assign(**told)
 
 
 if __name__ == "__main__":

@@ -103,6 +103,10 @@ def test_with_refit_validation_photos_teach_and_are_predicted_by_folds_that_lack
     assert weights["refit"] != weights["no-refit"]
     for name in ("p1_07", "p2_07", "p3_07"):
         assert str(said["refit"].loc[name, "predicted"]) != str(said["refit"].loc[name, "actual"])
+    suspected = pd.read_csv(tmp_path / "refit" / "predictions.suspects.csv", dtype=str)
+    assert {"p1_07", "p2_07", "p3_07"}.issuperset(suspected["id"][:2])
+    assert len(suspected) >= 2
+    assert pd.read_csv(tmp_path / "no-refit" / "predictions.suspects.csv").empty
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ MODELS = (*CLASSICAL, *NETWORKS, "fused")
 DETECTORS = ("akaze", "kaze", "orb", "sift", "upright")
 PLOTS = (
     "faces", "detections", "explain", "learning_curve", "mistakes", "reliability", "rejection", "retrieval", "robustness",
+    "suspects",
 )  # fmt: skip
 
 

@@ -47,6 +47,10 @@ def left(photos: Path, split: Path, tmp_path_factory: pytest.TempPathFactory) ->
         models=scored, data={"reject": {"threshold": 0.5}, "split": rows["split"].value_counts().to_dict()}
     ).write(root / "evaluation.json")
     (root / "landmarks.csv").write_text("id,name\n1,Old Bridge\n2,Torre Añil\n")
+    (root / "data" / "predictions").mkdir()
+    (root / "data" / "predictions" / "plain.suspects.csv").write_text(
+        "id,actual,predicted,own_probability,confidence\np1_00,1,3,0.01,0.98\n"
+    )
     answers = {"id": list("abcd"), "answer": ["right", "wrong", "unknown", "right"], "confidence": [0.9, 0.6, 0.2, 1]}
     pd.DataFrame(answers).to_csv(root / "data" / "confidences.csv", index=False)
     pd.DataFrame({"coverage": [0.5, 1], "risk": [0, 0.1]}).to_csv(root / "plots" / "rejection.csv", index=False)
@@ -111,7 +115,7 @@ def test_the_charts_of_the_results_repeat_to_the_byte(script: Script, left: Path
     plots_stage.main(
         left / "evaluation.json", left / "landmarks.csv", left / "data", tmp_path / "b", stage.TitleConfig("a test"), 3
     )
-    names = {"accuracy", "grid", "learning_curve", "mistakes", "rejection", "reliability", "robustness"}
+    names = {"accuracy", "grid", "learning_curve", "mistakes", "rejection", "reliability", "robustness", "suspects"}
     assert set(drawn(tmp_path / "a")) == {f"{name}.png" for name in names}
     assert drawn(tmp_path / "a") == drawn(tmp_path / "b")
 

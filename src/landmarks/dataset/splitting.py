@@ -16,7 +16,7 @@ def apart(
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """``near_duplicates.groups`` of the photos that are not ``external`` (n,) as if they were alone; and which external ones resemble these.
 
-    External photos have groups of their own, with higher numbers: they join no two of the others.
+    ``grouped`` takes hashes (n, …) and gives group numbers (n,). External photos have groups of their own, with higher numbers.
     """
     groups, own = np.empty(len(hashes), np.int64), ~external
     groups[own] = near_duplicates.groups(hashes[own], distance)

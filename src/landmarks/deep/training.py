@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,10 +22,22 @@ from landmarks.evaluation import calibration
 
 ClassIds = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-Trained = tuple[Classifier, pd.DataFrame, Features]
 Batches = Callable[[int | None], Any]  # the tf.data.Dataset of an epoch; of None, every row once in order, unaugmented
 BLOCK = 8  # squares that pass a frozen backbone at once: more are no faster, and take more memory
 HISTORY = ("step", "phase", "loss", "accuracy", "validation_loss", "validation_accuracy")
+
+
+class Trained(NamedTuple):
+    """A network, its history by epoch (of a solved head, by strength), and probabilities, float32 (n, labels).
+
+    ``held_out`` are those by folds that the photo was not in, of photos that the network learnt from; NaN of all others, and where
+    no folds were made.
+    """
+
+    network: Classifier
+    history: pd.DataFrame
+    probabilities: Features
+    held_out: Features
 
 
 @dataclass(frozen=True)
@@ -54,9 +66,6 @@ def fit(recipe: Recipe, photos: LabelledPhotos, train: Mask, validation: Mask) -
 
     Where the environment variable TF_CONFIG names several machines, ``Model.fit`` runs under
     ``tf.distribute.MultiWorkerMirroredStrategy``; each of them ends with the same network.
-
-    Returns:
-        The network, its history by epoch (of a solved head, by strength), and probabilities, float32 (n, labels).
 
     Raises:
         InputError: if the backbone cannot be used, a photo not be read, a landmark has no photo for training, the loss is not
@@ -91,7 +100,8 @@ def fit(recipe: Recipe, photos: LabelledPhotos, train: Mask, validation: Mask) -
     logs = np.log(np.maximum(untempered.probabilities(pictures), np.finfo(np.float32).tiny))
     temperature = calibration.temperature(logs[validation], photos.class_ids[validation])
     network = dataclasses.replace(untempered, temperature=temperature)
-    return network, pd.DataFrame(run.history, columns=list(HISTORY)), tf.nn.softmax(logs / temperature).numpy()
+    history = pd.DataFrame(run.history, columns=list(HISTORY))
+    return Trained(network, history, tf.nn.softmax(logs / temperature).numpy(), np.full(logs.shape, np.nan, np.float32))
 
 
 def train_head(
@@ -121,7 +131,10 @@ def _solve(
         for number, step in enumerate(head.path, 1)
     ]
     network = Classifier(model, recipe, photos.labels, temperature)
-    return network, pd.DataFrame(history, columns=list(HISTORY)), tf.nn.softmax(logits / temperature).numpy()
+    held_out = np.full(logits.shape, np.nan, np.float32)
+    held_out[np.flatnonzero(learnt)[head.judged]] = tf.nn.softmax(head.held_out[head.judged] / temperature)
+    told = pd.DataFrame(history, columns=list(HISTORY))
+    return Trained(network, told, tf.nn.softmax(logits / temperature).numpy(), held_out)
 
 
 def examples(seen: Features, shown: int, photos: LabelledPhotos, learnt: Mask) -> solved_head.Examples:

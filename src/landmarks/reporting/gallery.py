@@ -19,6 +19,7 @@ from landmarks.reporting.labels import shortened
 EXAMPLES = 2  # photos whose faces are found in the before-and-after figure; one more misses some
 SURE = 0.6  # score of a face that is certainly one, in the photos of that figure
 ASKEW = (45, 135, 225, 315)  # degrees by which they are turned, until a face is missed
+SHEET, SUSPECTS = 6, 3  # columns and rows of the sheet of suspected labels
 ERRORS = 5  # photos of each model in the figure of errors
 DRAWN = 60  # keypoints with their size, and matches of two photos: more hide one another
 Row = tuple[str, Picture, list[Any], list[Any]]  # of the faces figure: title, photo, found, missed
@@ -247,4 +248,21 @@ def mistakes(path: Path, folder: Path, wrong: dict[str, pd.DataFrame]) -> None:
     faultless = [name for name in wrong if name not in shown]
     none = f"\nwithout an error: {', '.join(shortened(faultless, 16).values())}" if faultless else ""
     figure.suptitle(f"Most confident errors on the test photos: landmark, prediction, confidence{none}", fontsize=10)
+    save(path, figure)
+
+
+def suspects(path: Path, folder: Path, rows: pd.DataFrame) -> None:
+    """A contact sheet of the photos in ``folder`` whose label is suspected: the first of ``rows``, which have ``label_issues.COLUMNS``."""
+    shown = rows.head(SHEET * SUSPECTS)
+    landmarks = shortened([*shown["actual"], *shown["predicted"]], 9)
+    figure, grid = cells(max(-(-len(shown) // SHEET), 1), SHEET, WIDE / SHEET, 1.35)
+    told = shown[["id", "actual", "predicted", "confidence"]].itertuples(index=False, name=None)
+    for cell, (photo, actual, predicted, confidence) in zip(grid.flat, told, strict=False):
+        title = f"{landmarks[actual]}; {landmarks[predicted]}?\n{float(confidence):.2f}"
+        show(cell, decoding.read(folder / f"{photo}.jpg", SIDE), title)
+        cell.title.set_size(8)
+    among = f", the first {len(shown)}" if len(shown) < len(rows) else ""
+    figure.suptitle(
+        f"{len(rows)} training photos of suspected labels{among}: label; what it may be, probability", fontsize=10
+    )
     save(path, figure)
