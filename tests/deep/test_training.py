@@ -58,7 +58,7 @@ def test_the_summary_of_a_network_is_its_layers_outputs_and_numbers() -> None:
 
 
 def test_the_thesis_recipe_learns_from_whole_batches_alone() -> None:
-    """Batch norm by the batch of a last photo would undo what the epoch learnt; the thesis' steps_per_epoch has whole ones."""
+    """As the thesis' steps_per_epoch has it: batch norm by the batch would take its statistics from a few last photos."""
     pictures, everything = np.zeros((9, 8, 8, 3), np.uint8), np.ones(9, bool)
     photos = training.LabelledPhotos(Path(), [str(i) for i in range(9)], np.arange(9) % 2, np.arange(9), ["a", "b"])
     sizes = {}

@@ -308,7 +308,7 @@ def photo_batches(pictures: image_cache.Pictures, photos: LabelledPhotos, mask: 
         order = chosen[_order(len(chosen), epoch, recipe.seed)]
         rows = tf.data.Dataset.from_tensor_slices((order, targets[order]))
         loaded = rows.map(load, num_parallel_calls=parallel.workers(), deterministic=True)
-        # figure 28's steps_per_epoch; batch norm by the batch of a few last photos would undo what the epoch learnt
+        # as figure 28's steps_per_epoch: batch norm by the batch would take its statistics from a few last photos
         whole = config.recipe == "thesis" and epoch is not None and len(order) >= config.batch
         return _sharded(loaded.batch(config.batch, drop_remainder=whole).prefetch(2))
 
