@@ -68,7 +68,7 @@ def _values(source: str) -> tuple[str, dict[str, Any]]:
     params = stage.params()
     title = f"photos of {Path(source).name}"
     networks = yaml.safe_load(REAL.read_text(encoding="utf-8"))["cnn"]
-    values: dict[str, Any] = {"catalogue": {"source": source}, "cnn": networks, "report": {"title": title}}
+    values: dict[str, Any] = {"catalogue": {"source": source, "names": ""}, "cnn": networks, "report": {"title": title}}
     if "://" in source:
         return "A table at a URL: the numbers of landmarks and photos stay as they were", values
     there = preflight.photos_of_each(preflight.landmarks_of(source))
