@@ -69,7 +69,7 @@ def _values(source: str) -> tuple[str, dict[str, Any]]:
     title = f"photos of {Path(source).name}"
     real = yaml.safe_load(REAL.read_text(encoding="utf-8"))
     shared = {name: real[name] for name in ("external", "cnn")}
-    values: dict[str, Any] = {"catalogue": {"source": source}, **shared, "report": {"title": title}}
+    values: dict[str, Any] = {"catalogue": {"source": source, "names": ""}, **shared, "report": {"title": title}}
     if "://" in source:
         return "A table at a URL: the numbers of landmarks and photos stay as they were", values
     there = preflight.photos_of_each(preflight.landmarks_of(source))

@@ -23,7 +23,7 @@ from landmarks.common.errors import InputError
 from landmarks.common.files import write_json
 from landmarks.common.result_cache import ResultCache, fingerprint, path_for
 from landmarks.common.status import Status, StatusError
-from landmarks.dataset import catalogues, sampling, schema, splitting, table_files
+from landmarks.dataset import catalogues, place_tables, sampling, schema, splitting, table_files
 
 if TYPE_CHECKING:
     from landmarks.download.fetcher import FetchSettings
@@ -79,6 +79,7 @@ def findings(params: Params, known: ResultCache) -> Iterator[Finding]:
     """All that is wrong. Backbones that loaded are noted in ``known`` and not tried again."""
     yield from _references(params)
     yield from _attribution(params["cards"]["attribution"])
+    yield from _names(params["catalogue"]["names"])
     yield from plan(params)
     yield from _backbone(params["cnn"], known)
 
@@ -126,6 +127,16 @@ def _attribution(source: str) -> Iterator[Finding]:
                 schema.require(source, table_files.header(file), ATTRIBUTION)
         except InputError as error:
             yield Finding("cards.attribution", str(error))
+
+
+def _names(source: str) -> Iterator[Finding]:
+    """The table that says what landmarks are called."""
+    if source and "://" not in source:
+        try:
+            with table_files.local(source, "catalogue.names") as file:
+                place_tables.columns(file)
+        except InputError as error:
+            yield Finding("catalogue.names", str(error))
 
 
 def _catalogue(params: Params) -> tuple[list[Finding], int, int]:

@@ -16,7 +16,7 @@ from landmarks.demo import names as demo_names
 SAMPLE = "id,url,landmark_id,reserve\na,https://x/a,9,0\nb,https://x/b,10,0\nc,https://x/c,unknown,0\n"
 CATEGORIES = """landmark_id,category
 9,http://commons.wikimedia.org/wiki/Category:Bas%C3%ADlica_de_la_Mercè
-10,http://commons.wikimedia.org/wiki/Category:Old_Town_Hall_(Bamberg)
+10,http://commons.wikimedia.org/wiki/Category:Old_Town_Hall/Bamberg
 11,http://commons.wikimedia.org/wiki/Category:Elsewhere
 """
 
@@ -38,8 +38,8 @@ def test_the_categories_of_google_landmarks_are_read_as_they_are(tmp_path: Path)
     path = tmp_path / "train_label_to_category.csv"
     path.write_text(CATEGORIES)
     found = place_tables.read(TableFile(path, str(path)), ["9", "10"])
-    assert [place.name for place in found.values()] == ["Basílica de la Mercè", "Old Town Hall (Bamberg)"]
-    assert found["10"].url == "http://commons.wikimedia.org/wiki/Category:Old_Town_Hall_(Bamberg)"
+    assert [place.name for place in found.values()] == ["Basílica de la Mercè", "Old Town Hall/Bamberg"]
+    assert found["10"].url == "http://commons.wikimedia.org/wiki/Category:Old_Town_Hall/Bamberg"
 
 
 @pytest.mark.parametrize(

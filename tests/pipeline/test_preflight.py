@@ -71,7 +71,7 @@ def test_everything_is_named_at_once_each_with_its_parameter_and_a_value_that_is
     known: ResultCache, table: Table
 ) -> None:
     wrong = found(
-        known, catalogue={"source": str(table(12, 11, 7))}, cards={"attribution": "nowhere.csv"},
+        known, catalogue={"source": str(table(12, 11, 7)), "names": "nobody.csv"}, cards={"attribution": "nowhere.csv"},
         models={"tree": {"features": "kase", "encoding": "flat", "pca": "m", "classifier": "tree"}}, pca={"n": 30}, sweep={"start": 10},
     )  # fmt: skip
     possible = {
@@ -79,7 +79,9 @@ def test_everything_is_named_at_once_each_with_its_parameter_and_a_value_that_is
         "download.schemes": ["http", "https", "demo", "file"], "external.source": preflight.NONE_EXTERNAL,
     }  # fmt: skip
     assert {name: finding.possible for name, finding in wrong.items() if finding.possible is not None} == possible
-    assert set(wrong) - set(possible) == {"cards.attribution", "models.tree.features", "models.tree.pca"}
+    assert set(wrong) - set(possible) == {
+        "cards.attribution", "catalogue.names", "models.tree.features", "models.tree.pca",
+    }  # fmt: skip
     assert "upright" in wrong["models.tree.features"].problem
 
 

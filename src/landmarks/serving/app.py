@@ -244,7 +244,13 @@ def _add_places(secured: APIRouter, predictor: Predictor, samples: Sequence[Samp
                 )  # fmt: skip
         return Samples(samples=found)
 
-    @secured.get("/v1/samples/{sample}", tags=tags, summary="One of them", response_class=Response)
+    @secured.get(
+        "/v1/samples/{sample}",
+        tags=tags,
+        summary="One of them",
+        response_class=Response,
+        responses={200: {"content": {"image/jpeg": {}}}, 404: {"model": Error}},
+    )
     def photo(sample: str) -> Response:
         try:
             return Response(paths[sample].read_bytes(), media_type="image/jpeg")
