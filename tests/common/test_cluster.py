@@ -71,11 +71,12 @@ def results(folder: Path, count: int, killers: frozenset[int] = frozenset(), tim
 
 
 def test_results_come_in_order_from_both_workers_with_errors_as_values(on: str, tmp_path: Path) -> None:
+    before = set((ROOT / "data").glob(".cluster-*"))  # of runs that were killed
     assert results(tmp_path, 500) == [2 * item if item != 11 else "11" for item in range(500)]
     made = parallel.each(slow, range(12), "slow")
     assert len(set(made) - {os.getpid()}) == 2
     assert list(parallel.each(slow, [], "nothing")) == []
-    assert not list((ROOT / "data").glob(".cluster-*"))
+    assert set((ROOT / "data").glob(".cluster-*")) == before
 
 
 def test_stages_write_the_same_bytes_as_on_this_machine(
@@ -162,6 +163,17 @@ def test_a_worker_that_differs_is_refused_in_one_line(
     assert "\n" not in str(refused.value)
     while len(client.nthreads()) > 2:
         time.sleep(0.05)
+
+
+def test_local_starts_as_many_workers_as_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDMARKS_CLUSTER", "local")
+    monkeypatch.setenv("LANDMARKS_WORKERS", "1")
+    made = set(parallel.each(slow, range(4), "slow"))
+    client = cluster._local(1)
+    client.close()
+    client.cluster.close()
+    cluster._local.cache_clear()
+    assert len(made - {os.getpid()}) == len(made) == 1
 
 
 def test_what_was_done_before_a_ctrl_c_is_not_done_again(on: str, script: Script, photos: Path, tmp_path: Path) -> None:

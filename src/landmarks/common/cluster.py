@@ -42,6 +42,8 @@ AHEAD = 2  # batches a worker that are handed out: the next one waits there whil
 WINDOW = 4  # batches a worker that are handed out or wait to be consumed: what memory holds
 PATIENCE = 60.0  # seconds that the scheduler or a first worker may take, and that there may be no worker
 TRIES = 2  # times that work is done again whose worker died, before its items are tried alone: of `local`
+# Of the processes of `local`, in place of Dask's own, which gives every megabyte that is free back to the system at once
+ENVIRON = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 LIBRARIES = ("distributed", "cloudpickle")  # beside those of versions.yaml
 PACKAGE = Path(landmarks.__file__).parent
 VERSIONS = PACKAGE.parents[1] / "versions.yaml"
@@ -204,8 +206,10 @@ def _witness() -> Iterator[Path]:
 def _local(processes: int) -> Client:
     """A scheduler and its workers here, one a process of ours."""
     _quiet()
-    with dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1}):
-        return Client(LocalCluster(processes, threads_per_worker=1, memory_limit=0, dashboard_address=None))
+    settings = {"scheduler.allowed-failures": TRIES - 1, "nanny.pre-spawn-environ": ENVIRON}
+    with dask.config.set({f"distributed.{name}": value for name, value in settings.items()}):
+        made = LocalCluster(n_workers=processes, threads_per_worker=1, memory_limit=0, dashboard_address=None)
+    return Client(made)
 
 
 @functools.cache
