@@ -60,3 +60,19 @@ def test_a_busy_host_answers_the_second_time(web: requests.Session) -> None:
 def test_half_a_photo_is_half_a_photo(web: requests.Session) -> None:
     whole, half = web.get("demo://7/photo/1/2.jpg").content, web.get("demo://7/half/1/2.jpg").content
     assert half == whole[: len(whole) // 2]
+
+
+def test_the_same_landmarks_from_elsewhere_are_other_photos_but_for_copies(web: requests.Session) -> None:
+    listed = world.elsewhere(seed=7, landmarks=2, photos=2, rare=1, copies=1)
+    assert [landmark for _, _, landmark in listed] == ["1", "1", "2", "2", "100"]
+    assert len({photo for photo, _, _ in listed}) == len(listed)
+    ours = world.rows(7, landmarks=2, photos=9, rare=1, rare_photos=1, copies=0, nulls=0, expired=0, broken=0)
+    assert not {photo for photo, _, _ in listed} & {photo for photo, _, _ in ours}
+
+    def thumbnail(url: str) -> np.ndarray:
+        return np.asarray(Image.open(io.BytesIO(web.get(url).content)).convert("L").resize((32, 32)), float)
+
+    (_, copy, _), (_, other, _) = listed[:2]
+    first = thumbnail("demo://7/photo/1/0.jpg")
+    assert np.abs(thumbnail(copy) - first).mean() < 6
+    assert np.abs(thumbnail(other) - first).mean() > 12

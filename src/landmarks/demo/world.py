@@ -71,12 +71,12 @@ def _content(path: Path) -> Any:
 def elsewhere(seed: int, landmarks: int, photos: int, rare: int, copies: int) -> list[Row]:
     """Return a catalogue of what other people upload: the same landmarks and rare ones, one photo each of these, all there.
 
-    ``copies`` of its photos are those of ``rows``, uploaded again.
+    Of the first ``copies`` landmarks a photo is one of ``rows``, uploaded again.
     """
     table = []
     for landmark in range(1, landmarks + 1):
         for view in range(photos):
-            copied = view < copies
+            copied = view == 0 and landmark <= copies
             place = view if copied else renderer.ELSEWHERE + view
             address = f"{SCHEME}{seed}/photo/{landmark}/{place}{'-2' * copied}.jpg"
             table.append((_id(seed, landmark, place, 2), address, str(landmark)))
