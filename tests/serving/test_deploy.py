@@ -115,7 +115,7 @@ def test_the_containers_command_runs_with_the_copied_files(untrained: Path, tmp_
                 target.mkdir(exist_ok=True)
                 shutil.copy(source, target)
     lock = untrained.with_name("dvc.lock").read_text()
-    (tmp_path / "dvc.lock").write_text(re.sub(r"path: (plain|threshold)", r"path: models/\1", lock))
+    (tmp_path / "dvc.lock").write_text(re.sub(r"path: (landmarks|plain|threshold)", r"path: models/\1", lock))
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         port = str(bound.getsockname()[1])

@@ -236,15 +236,15 @@ def mistakes(path: Path, folder: Path, wrong: dict[str, pd.DataFrame]) -> None:
     ``wrong`` has, by model: id, actual, predicted, confidence, the most confident first.
     """
     shown = {name: rows.head(ERRORS) for name, rows in wrong.items() if len(rows)}
-    landmarks = shortened([name for rows in shown.values() for name in (*rows["actual"], *rows["predicted"])], 9)
-    figure, grid = cells(max(len(shown), 1), ERRORS, WIDE / ERRORS, 1.35)
+    landmarks = shortened([name for rows in shown.values() for name in (*rows["actual"], *rows["predicted"])], 15)
+    figure, grid = cells(max(len(shown), 1), ERRORS, WIDE / ERRORS, 1.45)
     for axes, (name, label) in zip(grid, shortened(shown, 16).items(), strict=False):
         axes[0].text(-0.1, 0.5, label, rotation=90, ha="right", va="center", transform=axes[0].transAxes, fontsize=9)
         errors = shown[name][["id", "actual", "predicted", "confidence"]].itertuples(index=False, name=None)
         for cell, (photo, actual, predicted, confidence) in zip(axes, errors, strict=False):
             picture = decoding.read(folder / f"{photo}.jpg", SIDE)
-            show(cell, picture, f"{landmarks[actual]} as {landmarks[predicted]}\n{confidence:.2f}")
-            cell.title.set_size(8)
+            show(cell, picture, f"{landmarks[actual]}\nas {landmarks[predicted]}\n{confidence:.2f}")
+            cell.title.set_size(7.5)
     faultless = [name for name in wrong if name not in shown]
     none = f"\nwithout an error: {', '.join(shortened(faultless, 16).values())}" if faultless else ""
     figure.suptitle(f"Most confident errors on the test photos: landmark, prediction, confidence{none}", fontsize=10)

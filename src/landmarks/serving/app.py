@@ -81,7 +81,7 @@ def create_app(
     app = FastAPIOffline(
         title="Landmarks",
         version="1",
-        description="Which landmark is in the photo? No photo is stored.",
+        description=f"Which landmark is in the photo? No photo is stored{', unless sent as feedback' * bool(feedback)}.",
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
