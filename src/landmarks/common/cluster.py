@@ -208,7 +208,7 @@ def _local(processes: int) -> Client:
     _quiet()
     settings = {"scheduler.allowed-failures": TRIES - 1, "nanny.pre-spawn-environ": ENVIRON}
     with dask.config.set({f"distributed.{name}": value for name, value in settings.items()}):
-        made = LocalCluster(n_workers=processes, threads_per_worker=1, memory_limit=0, dashboard_address=None)
+        made = LocalCluster(n_workers=processes, threads_per_worker=1, memory_limit=0, dashboard_address=":0")
     return Client(made)
 
 
