@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 from sklearn.metrics import roc_auc_score
 
-from landmarks.deep import backbones, classifier, solved_head, training
+from landmarks.deep import classifier, solved_head, training
 from landmarks.evaluation import calibration
 
 ACCEPTED = 0.95  # as reject.accepted in params.yaml
@@ -57,8 +57,7 @@ def main(
             asked, training=replace(asked.training, preprocessing=replace(asked.preprocessing, size=backbone.size))
         )
         none = np.zeros(len(paths), bool)
-        frozen = backbones.BackboneLayer(backbone, 0, statistics=False)
-        seen = training.vectors(frozen, photos, sized, none, none)
+        seen = training.vectors(backbone, photos, sized, none, none)
     seen /= np.linalg.norm(seen, axis=2, keepdims=True)
     found: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     half = len(photos.labels) // 2

@@ -23,7 +23,7 @@ def probabilities(
     """
     recipe, subsets = network.recipe, list(subsets)
     shown = len(recipe.preprocessing.views)
-    seen = training.vectors(network.model.layers[0], photos, recipe, np.any(subsets, axis=0), held_out)
+    seen = training.vectors(network.model.layers[0].backbone, photos, recipe, np.any(subsets, axis=0), held_out)
     seen /= np.maximum(np.linalg.norm(seen, axis=2, keepdims=True), np.finfo(np.float32).tiny)
     for learnt in subsets:
         head = solved_head.solve(training.examples(seen, shown, photos, learnt), len(photos.labels), recipe.seed)
