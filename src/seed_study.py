@@ -1,6 +1,6 @@
 """The experiment over several seeds, numbers of components and draws of photos: `make seeds`.
 
-No stage: each run is a DVC experiment, the whole pipeline of it, in DVC's own queue. What ran for the same commit is not run
+No stage: each run is a DVC experiment, the pipeline up to its scores, in DVC's own queue. What ran for the same commit is not run
 again. Stop it when you like: the queue goes on, and the next time finds what it made.
 """
 
@@ -24,6 +24,7 @@ from landmarks.reporting import plots
 
 Run = tuple[int, int, int]  # seed, sample, principal components
 AXES = ("seed", "sample.seed", "pca.n")
+MEASURED = "evaluate"  # the last stage that a run needs: what draws its results would be a third of its time
 PATIENCE = 5  # seconds between two looks at the queue
 
 
@@ -49,7 +50,7 @@ def main(
     runs = _experiments()
     missing = [run for run in wanted if run not in runs]
     for run in missing:
-        _dvc("exp", "run", "--queue", *(f"-S={axis}={value}" for axis, value in zip(AXES, run, strict=True)))
+        _dvc("exp", "run", "--queue", MEASURED, *(f"-S={axis}={value}" for axis, value in zip(AXES, run, strict=True)))
     runs = _finished(wanted)
     rows = [(model, *run, *scores) for run in wanted for model, scores in _accuracies(runs[run]).items()]
     found = pd.DataFrame(rows, columns=list(study.COLUMNS))
