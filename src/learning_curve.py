@@ -1,7 +1,8 @@
 """How many training photos does each model need?"""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 
 import stage
 from landmarks.classical import classifiers, features_file, saved_models
+from landmarks.common.files import sha256
 from landmarks.common.knobs import Knob
+from landmarks.common.result_cache import ArrayCache
 from landmarks.dataset import schema, tables
 from landmarks.evaluation import ensembles
 from landmarks.evaluation.learning_curve import Subset, subsets
@@ -53,18 +56,30 @@ def main(
     )
     labels = sorted(set(rows["landmark_id"]), key=schema.natural)
     params = stage.params()
-    found: dict[str, list[Values]] = {}
-    for name, model in params["models"].items():
-        path = keypoints / f"{model['features']}.arrow"
-        found[name] = list(_keypoint_model(models / f"{name}.skops", path, split, rows, labels, drawn))
-    for name, network in params["networks"].items():
-        if params["cnn"]["recipe"] == "frozen" and not network["augment"]:
-            found[name] = list(_network(models / f"{name}.json", anonymous, rows, labels, drawn))
+    with ArrayCache(table, [asdict(learning_curve), seed, sha256(stage.VERSIONS), sha256(split)]) as cache:
+
+        def curve(files: list[Path], fit: Callable[[], Iterator[Values]]) -> Values:
+            """Probabilities of the validation photos by subset, (subsets, n, labels), of a model that is made of ``files``."""
+            made_of = [sha256(file) for file in files]
+            if (values := cache.find(made_of)) is None:
+                cache.keep(made_of, values := np.stack(list(fit())))
+            return values
+
+        found: dict[str, Values] = {}
+        for name, model in params["models"].items():
+            files = [models / f"{name}.skops", keypoints / f"{model['features']}.arrow"]
+            found[name] = curve(files, partial(_keypoint_model, files[0], files[1], split, rows, labels, drawn))
+        for name, network in params["networks"].items():
+            if params["cnn"]["recipe"] == "frozen" and not network["augment"]:
+                file = models / f"{name}.json"
+                files = [file, file.with_suffix(".weights.h5"), *(anonymous / f"{photo}.jpg" for photo in rows.index)]
+                found[name] = curve(files, partial(_network, file, anonymous, rows, labels, drawn))
+        cache.forget_others()
     actual = rows["landmark_id"].map(labels.index).to_numpy(np.int64)[held_out]
     for name, members in params["ensembles"].items():
         if set(members.values()) <= set(found):
             pairs = zip(found[members["network"]], found[members["model"]], strict=True)
-            found[name] = [ensembles.pool(*pair, actual, np.ones(len(actual), bool))[0] for pair in pairs]
+            found[name] = np.stack([ensembles.pool(*pair, actual, np.ones(len(actual), bool))[0] for pair in pairs])
     told = [
         (name, subset.photos, subset.draw, (values.argmax(axis=1) == actual).mean().round(4))
         for name, of_each in found.items()

@@ -1,6 +1,6 @@
 """Which models withstand what happens to photos?"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, zip_longest
@@ -16,7 +16,9 @@ import stage
 from landmarks.classical import classifiers, features_file, local_features, saved_models
 from landmarks.classical.local_features import FeatureSettings
 from landmarks.common import parallel
+from landmarks.common.files import sha256
 from landmarks.common.knobs import Knob
+from landmarks.common.result_cache import ArrayCache
 from landmarks.dataset import prediction_files, schema, tables
 from landmarks.evaluation import ensembles
 from landmarks.images import decoding, disturbances
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from landmarks.deep.classifier import Classifier
 
 UNDISTURBED = "none"
-Task = tuple[str, str, float]  # a photo, what happens to it, how strongly
+Task = tuple[Path, str, float]  # a photo, what happens to it, how strongly
 Probabilities = NDArray[np.floating[Any]]
 
 
@@ -51,22 +53,12 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What the members of an ensemble say of the validation photos, (n, labels) each, and the class ids of these."""
-
-    network: Probabilities
-    model: Probabilities
-    actual: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
 class Models:
-    """All models, by name: features and pipeline; network; network, keypoint model and how these judge the validation photos."""
+    """Those that are asked, by name: features and pipeline; network."""
 
     labels: list[str]
     pipelines: dict[str, tuple[str, Pipeline]]
     networks: dict[str, "Classifier"]
-    ensembles: dict[str, tuple[str, str, Judged]]
 
     def answers(self, seen: list[Seen]) -> dict[str, Probabilities]:
         """Of each model, the probabilities of ``labels``, (n, labels)."""
@@ -78,14 +70,6 @@ class Models:
         for name, network in self.networks.items():
             pictures = np.stack([photo.pictures[network.preprocessing] for photo in seen])
             found[name] = network.probabilities(pictures)[:, [network.labels.index(label) for label in self.labels]]
-        for name, (first, second, judged) in self.ensembles.items():
-            deep, classical = (
-                np.concatenate([judged.network, found[first]]),
-                np.concatenate([judged.model, found[second]]),
-            )
-            numbers = np.concatenate([judged.actual, np.zeros(len(seen), np.int64)])  # the photos' are not looked at
-            known = len(judged.actual)
-            found[name] = ensembles.pool(deep, classical, numbers, np.arange(len(numbers)) < known)[0][known:]
         return found
 
 
@@ -106,20 +90,37 @@ def main(
     """
     rows = tables.read_split(split)
     tables.require_parts(split, rows["split"], ("validation", "test"))
-    used = sorted({model["features"] for model in stage.params()["models"].values()})
-    settings = {name: features_file.read(keypoints / f"{name}.arrow").settings for name in used}
-    models = _load(folder, predictions, rows, settings)
+    params, labels = stage.params(), sorted(set(rows["landmark_id"]), key=schema.natural)
     shown = rows.loc[_by_turns(rows[rows["split"] == "test"])[: robustness.photos]]
+    photos = [anonymous / f"{photo}.jpg" for photo in shown.index]
+    made_of = {
+        name: [folder / f"{name}.skops", keypoints / f"{model['features']}.arrow"]
+        for name, model in params["models"].items()
+    }
+    made_of |= {name: [folder / f"{name}.json", folder / f"{name}.weights.h5"] for name in params["networks"]}
+    hashes = {name: [sha256(file) for file in files] for name, files in made_of.items()}
     kinds = list(_strengths(robustness))
-    tasks = [(photo, *disturbed) for disturbed in kinds for photo in shown.index]
-    views = list({network.preprocessing for network in models.networks.values()})
-    look = partial(_seen, folder=anonymous, settings=settings, views=views)
-    results = parallel.batched(parallel.sound(parallel.each(look, tasks, "robustness")), len(shown))
-    actual = shown["landmark_id"].map(models.labels.index).to_numpy()
+    with ArrayCache(table, [kinds, labels, sha256(stage.VERSIONS), [sha256(photo) for photo in photos]]) as cache:
+        kept = {name: cache.find(hashes[name]) for name in made_of}
+        found: dict[str, Probabilities] = {name: values for name, values in kept.items() if values is not None}
+        if missing := [name for name in made_of if name not in found]:
+            models, look = _load(params, missing, labels, folder, keypoints)
+            tasks = [(photo, *disturbed) for disturbed in kinds for photo in photos]
+            seen = parallel.batched(parallel.sound(parallel.each(look, tasks, "robustness")), len(shown))
+            of_each = [models.answers(block) for block in seen]
+            for name in missing:
+                found[name] = np.stack([answers[name] for answers in of_each])
+                cache.keep(hashes[name], found[name])
+        cache.forget_others()
+    found = {name: found[name] for name in made_of}
+    for name, pair in params["ensembles"].items():
+        judged = [predictions / f"{pair[member]}.parquet" for member in ("network", "model")]
+        found[name] = _pooled(found[pair["network"]], found[pair["model"]], judged, rows, labels)
+    actual = shown["landmark_id"].map(labels.index).to_numpy()
     told = [
-        (name, kind, strength, len(shown), (values.argmax(axis=1) == actual).mean().round(4))
-        for (kind, strength), seen in zip(kinds, results, strict=True)
-        for name, values in models.answers(seen).items()
+        (name, kind, strength, len(shown), (values[place].argmax(axis=1) == actual).mean().round(4))
+        for place, (kind, strength) in enumerate(kinds)
+        for name, values in found.items()
     ]
     made = pd.DataFrame(told, columns=["model", "kind", "strength", "photos", "accuracy"])
     tables.write(table, made)
@@ -128,32 +129,43 @@ def main(
     return f"{done}; {means.idxmax()} withstands most, {means.max():.3f}"
 
 
-def _load(folder: Path, predictions: Path, rows: pd.DataFrame, settings: Mapping[str, FeatureSettings]) -> Models:
-    """All that params.yaml declares."""
-    from landmarks.deep import classifier  # here: --help and typos need not wait for TensorFlow
+def _load(
+    params: dict[str, Any], names: list[str], labels: list[str], folder: Path, keypoints: Path
+) -> tuple[Models, Callable[[Task], Seen]]:
+    """The models of these names, and what shows them a disturbed photo."""
+    features = {name: params["models"][name]["features"] for name in names if name in params["models"]}
+    settings = {
+        name: features_file.read(keypoints / f"{name}.arrow").settings for name in sorted(set(features.values()))
+    }
+    pipelines = {
+        name: (own, saved_models.load(folder / f"{name}.skops", settings[own])) for name, own in features.items()
+    }
+    networks = {}
+    if asked := [name for name in names if name in params["networks"]]:
+        from landmarks.deep import classifier  # here: not everyone who asks needs TensorFlow
 
-    params, labels = stage.params(), sorted(set(rows["landmark_id"]), key=schema.natural)
+        networks = {name: classifier.load(folder / f"{name}.json") for name in asked}
+    views = list({network.preprocessing for network in networks.values()})
+    return Models(labels, pipelines, networks), partial(_seen, settings=settings, views=views)
+
+
+def _pooled(
+    network: Probabilities, model: Probabilities, files: list[Path], rows: pd.DataFrame, labels: list[str]
+) -> Probabilities:
+    """What an ensemble gives, of what its two members give: all of one shape, (kinds, n, labels).
+
+    It is calibrated as ``fuse`` does it, by the validation photos in the predictions of the two, ``files``.
+    """
     held_out = (rows["split"] == "validation").to_numpy()
-
-    def judges(model: str) -> Probabilities:
-        """What it says of the validation photos."""
-        table = prediction_files.read(predictions / f"{model}.parquet", rows["landmark_id"])
-        told, values = prediction_files.probabilities(table)
-        return values[held_out][:, [told.index(label) for label in labels]]
-
     actual = rows["landmark_id"].map(labels.index).to_numpy(np.int64)[held_out]
-    return Models(
-        labels=labels,
-        pipelines={
-            name: (model["features"], saved_models.load(folder / f"{name}.skops", settings[model["features"]]))
-            for name, model in params["models"].items()
-        },
-        networks={name: classifier.load(folder / f"{name}.json") for name in params["networks"]},
-        ensembles={
-            name: (pair["network"], pair["model"], Judged(judges(pair["network"]), judges(pair["model"]), actual))
-            for name, pair in params["ensembles"].items()
-        },
-    )
+    both = []
+    for path, answers in zip(files, (network, model), strict=True):
+        told, values = prediction_files.probabilities(prediction_files.read(path, rows["landmark_id"]))
+        judged = values[held_out][:, [told.index(label) for label in labels]]
+        both.append(np.concatenate([judged, answers.reshape(-1, len(labels))]))
+    known = np.arange(len(both[0])) < len(actual)
+    numbers = np.concatenate([actual, np.zeros((~known).sum(), np.int64)])  # the disturbed photos' are not looked at
+    return ensembles.pool(both[0], both[1], numbers, known)[0][~known].reshape(network.shape)
 
 
 def _by_turns(rows: pd.DataFrame) -> list[str]:
@@ -169,9 +181,9 @@ def _strengths(robustness: RobustnessConfig) -> Iterator[tuple[str, float]]:
         yield from ((kind, float(strength)) for strength in getattr(robustness, kind, (1,)))
 
 
-def _seen(task: Task, folder: Path, settings: Mapping[str, FeatureSettings], views: list[Preprocessing]) -> Seen:
+def _seen(task: Task, settings: Mapping[str, FeatureSettings], views: list[Preprocessing]) -> Seen:
     photo, kind, strength = task
-    picture = decoding.read(folder / f"{photo}.jpg")
+    picture = decoding.read(photo)
     if kind != UNDISTURBED:
         picture = disturbances.KINDS[kind](picture, strength)
     shrunk = {side: decoding.shrunk(picture, side) for side in {own.long_side for own in settings.values()}}

@@ -6,12 +6,13 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import examples
 
-from landmarks.common.result_cache import ResultCache, code_hash, fingerprint, path_for
+from landmarks.common.result_cache import ArrayCache, ResultCache, code_hash, fingerprint, path_for
 
 
 def size(path: Path) -> int:
@@ -138,3 +139,21 @@ def test_a_fingerprint_changes_with_every_setting_and_with_the_code(tmp_path: Pa
     assert fingerprint({"y": (2,), "x": 1}) == fingerprint(identities[0])
     (tmp_path / "a.py").write_text("a = 2")
     assert code_hash(tmp_path / "a.py") != before
+
+
+def test_an_array_is_found_by_what_it_is_made_of_until_an_output_is_made_without_it(tmp_path: Path) -> None:
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    with ArrayCache(tmp_path / "curve.csv", {"draws": 3}) as cache:
+        assert cache.find(["a"]) is None
+        cache.keep(["a"], array)
+        cache.keep(["b"], array + 1)
+    with ArrayCache(tmp_path / "curve.csv", {"draws": 4}) as cache:
+        assert cache.find(["a"]) is None
+    with ArrayCache(tmp_path / "curve.csv", {"draws": 3}) as cache:
+        found = cache.find(["a"])
+        assert found is not None and found.dtype == array.dtype
+        np.testing.assert_array_equal(found, array)
+        cache.forget_others()
+    with ArrayCache(tmp_path / "curve.csv", {"draws": 3}) as cache:
+        assert cache.find(["a"]) is not None
+        assert cache.find(["b"]) is None

@@ -32,9 +32,8 @@ except ImportError as missing:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-LOCAL = (
-    "local"  # in place of an address: a scheduler and its workers on this machine, for as long as this process lives
-)
+# In place of an address: a scheduler and its workers on this machine, for as long as this process lives
+LOCAL = "local"
 SECONDS = 1.0  # that a batch should take, at least
 TASK = 0.005  # seconds of the scheduler and of this process that a batch costs: of many workers it takes longer, so that they keep up
 MOST = 256  # items of a batch

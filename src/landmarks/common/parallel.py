@@ -24,9 +24,8 @@ Result = TypeVar("Result")
 
 BLOCK = 16  # items per worker that are handed out at once
 KILLED = "the process that worked on it was killed, once more when it worked on nothing else; is the memory too small for it?"
-WORKERS = (
-    "LANDMARKS_WORKERS"  # environment variables: neither the number of processes nor where they run changes a result
-)
+# Environment variables: neither the number of processes nor where they run changes a result
+WORKERS = "LANDMARKS_WORKERS"
 CLUSTER = "LANDMARKS_CLUSTER"  # tcp://host:8786, the scheduler of a Dask cluster; or local
 
 
@@ -139,9 +138,7 @@ def threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Genera
         for result in results:  # noqa: UP028 - as above
             yield result
     finally:
-        with warnings.catch_warnings(
-            action="ignore", category=UserWarning
-        ):  # that tasks of an early stop are cancelled
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # that an early stop cancels tasks
             results.close()
 
 

@@ -6,12 +6,18 @@ costs time and changes no result. A key names all that decides on a result (``fi
 
 import contextlib
 import hashlib
+import io
 import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+import landmarks
 
 Result = TypeVar("Result")
 
@@ -130,6 +136,36 @@ class ResultCache:
         self._close()
         for file in (self.path, self.path.with_name(f"{self.path.name}-journal")):  # a leftover would be played back
             file.unlink(missing_ok=True)
+
+
+class ArrayCache(ResultCache):
+    """What each of several models gave for an output, kept beside it: one model that changes does not ask the others again."""
+
+    def __init__(self, output: Path, identity: Any) -> None:
+        """Serve ``output``. ``identity``, a JSON value, is what all arrays depend on, beside the code of this package."""
+        super().__init__(path_for(output))
+        self._identity = [identity, code_hash(*sorted(Path(landmarks.__file__).parent.rglob("*.py")))]
+        self._asked: set[str] = set()
+
+    def find(self, made_of: Any) -> NDArray[Any] | None:
+        """The array that was kept under ``made_of``, a JSON value; None if there is none."""
+        value = self.get(self._key(made_of))
+        return None if value is None else np.load(io.BytesIO(value), allow_pickle=False)
+
+    def keep(self, made_of: Any, array: NDArray[Any]) -> None:
+        """Store ``array`` under ``made_of``."""
+        value = io.BytesIO()
+        np.save(value, array, allow_pickle=False)
+        self.put(self._key(made_of), value.getvalue())
+
+    def forget_others(self) -> None:
+        """Remove what this object was not asked for."""
+        self.prune(self._asked)
+
+    def _key(self, made_of: Any) -> str:
+        key = fingerprint([self._identity, made_of])
+        self._asked.add(key)
+        return key
 
 
 def _checksum(value: bytes) -> bytes:

@@ -9,9 +9,7 @@ from typing import Any
 from landmarks.common.errors import InputError
 
 PARTS = ("train", "validation", "test")
-EXTERNAL = (
-    "external"  # the part of photos of the same landmarks from another source: nothing is trained on or chosen by them
-)
+EXTERNAL = "external"  # the part of photos from another source: nothing is trained on them or chosen by them
 COPY = "copy"  # what stands for the part of those that resemble a photo of the first source: they are in no part
 EXTERNAL_ID = f"{EXTERNAL}."  # what their ids begin with, so that two catalogues may have the same ids
 UNKNOWN = "unknown"  # stands for the landmark of photos of other landmarks: nothing is trained on them

@@ -95,27 +95,31 @@ def compare(predictions: Mapping[str, pd.DataFrame], rows: pd.DataFrame) -> dict
 
     ``predictions`` are as ``prediction_files.read`` gives them, ``rows`` as ``tables.read_split`` does, both indexed by id.
     """
-    split = rows["split"]
-    test = split.index[split == "test"]
-    judged = [part for part in ("test", schema.EXTERNAL) if (split == part).any()]
+    test = rows.index[rows["split"] == "test"]
     right = {name: table.loc[test, "actual"] == table.loc[test, "predicted"] for name, table in predictions.items()}
     pairs = list(itertools.combinations(predictions, 2))
     corrected = significance.holm([mcnemar(right[one], right[other]) for one, other in pairs])
     p = {frozenset(pair): float(f"{value:.{DIGITS}g}") for pair, value in zip(pairs, corrected, strict=True)}
-    found = {}
-    for name, table in predictions.items():
-        parts = {part: table.loc[split.index[split == part]] for part in dict.fromkeys((*schema.PARTS, *judged))}
-        numbers = {part: _numbers(own) for part, own in parts.items()}
-        least = conformal.least(*numbers["validation"])
-        found[name] = ModelScores(
-            **{part: score(own["actual"], own["predicted"], own["confidence"]) for part, own in parts.items()},
-            per_class=by_class(parts["test"]["actual"], parts["test"]["predicted"]),
-            mcnemar={other: p[frozenset((name, other))] for other in predictions if other != name},
-            probabilities={part: probability_scores(actual, shares) for part, (shares, actual) in numbers.items()},
-            by_group={part: _by_group(parts[part], rows["group"]) for part in judged},
-            sets={part: set_scores(*numbers[part], least) for part in judged},
-        )
-    return found
+    against = {
+        name: {other: p[frozenset((name, other))] for other in predictions if other != name} for name in predictions
+    }
+    return {name: _scored(predictions[name], rows, against[name]) for name in predictions}
+
+
+def _scored(table: pd.DataFrame, rows: pd.DataFrame, against: dict[str, float]) -> ModelScores:
+    """One model: in a function of its own, so that its table is gone from memory before the next one is read."""
+    judged = [part for part in ("test", schema.EXTERNAL) if (rows["split"] == part).any()]
+    parts = {part: table.loc[rows.index[rows["split"] == part]] for part in dict.fromkeys((*schema.PARTS, *judged))}
+    numbers = {part: _numbers(own) for part, own in parts.items()}
+    least = conformal.least(*numbers["validation"])
+    return ModelScores(
+        **{part: score(own["actual"], own["predicted"], own["confidence"]) for part, own in parts.items()},
+        per_class=by_class(parts["test"]["actual"], parts["test"]["predicted"]),
+        mcnemar=against,
+        probabilities={part: probability_scores(actual, shares) for part, (shares, actual) in numbers.items()},
+        by_group={part: _by_group(parts[part], rows["group"]) for part in judged},
+        sets={part: set_scores(*numbers[part], least) for part in judged},
+    )
 
 
 def _numbers(own: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

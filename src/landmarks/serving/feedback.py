@@ -17,9 +17,7 @@ from landmarks.serving.messages import Answer
 COLUMNS = ("id", "url", "landmark_id", "predicted")
 PREFIX = "feedback_"  # of an id
 LONG_SIDE = 1024  # pixels of what is kept: more than any network here sees
-OTHER = (
-    "other_"  # before the id of a photo of none of the landmarks: a landmark of its own, on which rejection is tested
-)
+OTHER = "other_"  # before the id of a photo of none of the landmarks: a landmark of its own, to test rejection on
 
 
 class FullError(InputError):
