@@ -151,7 +151,8 @@ def test_an_array_is_found_by_what_it_is_made_of_until_an_output_is_made_without
         assert cache.find(["a"]) is None
     with ArrayCache(tmp_path / "curve.csv", {"draws": 3}) as cache:
         found = cache.find(["a"])
-        assert found is not None and found.dtype == array.dtype
+        assert found is not None
+        assert found.dtype == array.dtype
         np.testing.assert_array_equal(found, array)
         cache.forget_others()
     with ArrayCache(tmp_path / "curve.csv", {"draws": 3}) as cache:
