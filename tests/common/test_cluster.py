@@ -87,7 +87,7 @@ def test_stages_write_the_same_bytes_as_on_this_machine(
         quick, orb = ("--sizes", 320, "--turned", 0), ("--detector", "orb", "--protocol", "joint")
         for done in (
             script("anonymize", photos / "images", anonymous, listing, out / "faces.json", out / "q.csv", *quick),
-            script("split", listing, anonymous, out / "split.csv", out / "unknown.csv", out / "split.json"),
+            script("split", listing, out / "faces.json", out / "split.csv", out / "unknown.csv", out / "split.json"),
             script("keypoints", listing, anonymous, out / "orb.arrow", out / "orb.json", *orb),
         ):
             assert done.returncode == 0, done.stderr

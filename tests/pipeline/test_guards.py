@@ -67,6 +67,9 @@ def corrupt_model(tree: Path, rows: pd.DataFrame) -> None:
     wanted = np.repeat([[-9.0, 9.0, -9.0], [9.0, -9.0, -9.0]], len(ids), axis=0)
     network.model.layers[-1].set_weights([np.linalg.lstsq(seen, wanted)[0], np.zeros(3)])
     classifier.save(tree / "models" / "plain.json", network)
+    for study in ("learning_curve", "robustness"):
+        table = tree / "plots" / f"{study}.csv"
+        pd.read_csv(table).assign(accuracy=5.0).to_csv(table, index=False)
 
 
 @pytest.mark.slow

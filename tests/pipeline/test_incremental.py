@@ -31,7 +31,9 @@ class Catalogue(Clone):
             .replace("folds: 3", "folds: 2")
             .replace("loopback: false", "loopback: true")
         )
-        params = params.replace("source: data/demo/world.yaml", "source: data/mine.csv")
+        params = params.replace("source: data/demo/world.yaml", "source: data/mine.csv").replace(
+            "data/demo/elsewhere.yaml", "data/external.csv"
+        )
         (self.folder / "params.yaml").write_text(params)
         return counted(self.dvc("repro", "keypoints@orb"))
 

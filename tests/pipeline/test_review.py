@@ -214,7 +214,11 @@ def test_new_rows_become_a_branch_with_their_comparison_and_no_new_rows_nothing(
     rows = second.folder / "rows.csv"
     shutil.copy(second.folder / "data" / "catalogue.csv", rows)
     params = second.folder / "params.yaml"
-    params.write_text(params.read_text().replace("data/demo/world.yaml", "rows.csv", 1))
+    params.write_text(
+        params.read_text()
+        .replace("data/demo/world.yaml", "rows.csv", 1)
+        .replace("data/demo/elsewhere.yaml", "data/external.csv")
+    )
     second.dvc("repro", "--allow-missing")
     second.commit("rows of our own")
     assert "nothing new" in second.run(".ci/retrain")

@@ -74,7 +74,7 @@ def test_a_model_is_one_entry_of_params_yaml(clone: Clone) -> None:
     """Fitted, evaluated, plotted and reported; and its vocabulary is changed like any parameter."""
     params = clone.folder / "params.yaml"
     entry = "  sift_words: {features: sift, encoding: words, words: 8, pca: none, classifier: logistic}\n"
-    params.write_text(params.read_text().replace("\nnetworks:", f"{entry}\nnetworks:"))
+    params.write_text(params.read_text().replace("\nbaseline:", f"{entry}\nbaseline:"))
     ran = re.findall(r"Running stage '(.+)'", clone.dvc("repro"))
     of_a_model = {"baseline@sift_words", "learning_curve", "robustness", "evaluate", "plots", "cards", "report"}
     assert set(ran) == {"preflight", *of_a_model}

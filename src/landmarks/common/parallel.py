@@ -1,9 +1,9 @@
 """Work on single photos: in parallel, with a progress bar, errors as values."""
 
 import os
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -129,17 +129,20 @@ def _name(item: object, unit: str, place: int) -> str:
 def threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
     """Yield ``function(item)`` in the order of ``items``, on threads: for work that releases the GIL, as a network does.
 
-    Exceptions are raised here.
+    Exceptions are raised here. No thread is left behind: one in the middle of C++ code would abort a process that ends.
     """
     cv2.setNumThreads(1)
-    pool = joblib.Parallel(n_jobs=workers(), backend="threading", return_as="generator")
-    results = pool(joblib.delayed(function)(item) for item in items)
+    pool = ThreadPoolExecutor(workers())
+    ahead: deque[Future[Result]] = deque()
     try:
-        for result in results:  # noqa: UP028 - as above
-            yield result
+        for item in items:
+            ahead.append(pool.submit(function, item))
+            if len(ahead) > 2 * workers():
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
     finally:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # that an early stop cancels tasks
-            results.close()
+        pool.shutdown(cancel_futures=True)
 
 
 def batched(results: Iterable[Item], size: int) -> Iterator[list[Item]]:
