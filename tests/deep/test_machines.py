@@ -39,7 +39,8 @@ def together(photos: Path, split: Path, folder: Path, *knobs: object) -> list[Do
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["two-phase", pytest.param("frozen", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("method", ["two-phase", "frozen"])
 def test_two_machines_train_one_network_together(
     train: Train, photos: Path, split: Path, tmp_path: Path, method: str
 ) -> None:
