@@ -116,7 +116,7 @@ def test_a_photo_that_kills_its_workers_again_and_again_goes_to_quarantine_and_t
         made = list(gate.examine_all(originals, tmp_path, cache, {}, settings, gate.identity(settings)))
     assert [photo for photo, _, _ in made] == list(names)
     assert [isinstance(result, gate.PassedPhoto) for _, result, _ in made] == [True, False, True, True]
-    assert str(made[1][1]).startswith("cannot be examined: photo huge: the process that worked on it was killed")
+    assert str(made[1][1]).startswith("cannot be examined: photo huge: the process that worked on it alone was killed")
 
 
 def test_work_that_is_stopped_early_leaves_the_workers_free(on: str, tmp_path: Path) -> None:

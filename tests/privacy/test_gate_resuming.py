@@ -129,6 +129,8 @@ def test_a_photo_that_ends_its_process_goes_to_quarantine_and_the_others_pass(
     assert [photo for photo, _, _ in made] == list(names)
     results = {photo: result for photo, result, _ in made}
     assert isinstance(results["huge"], gate.QuarantineError)
-    assert str(results["huge"]).startswith("cannot be examined: photo huge: the process that worked on it was killed")
+    assert str(results["huge"]).startswith(
+        "cannot be examined: photo huge: the process that worked on it alone was killed"
+    )
     assert {path.stem for path in tmp_path.glob("*.jpg")} == {"upright0", "upright1"}
     assert all(isinstance(results[name], gate.PassedPhoto) for name in ("upright0", "upright1"))

@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 BLOCK = 16  # items per worker that are handed out at once
-KILLED = "the process that worked on it was killed, once more when it worked on nothing else; is the memory too small for it?"
+KILLED = "the process that worked on it alone was killed; is the memory too small for it?"
 # Environment variables: neither the number of processes nor where they run changes a result
 WORKERS = "LANDMARKS_WORKERS"
 CLUSTER = "LANDMARKS_CLUSTER"  # tcp://host:8786, the scheduler of a Dask cluster; or local
@@ -37,7 +37,7 @@ class Failure:
 
 
 class KilledError(InputError):
-    """The process that worked on an item was killed, most often for memory, and again when it had no other item."""
+    """The process that worked on an item, and on no other, was killed, most often for memory."""
 
 
 def workers() -> int:
@@ -61,8 +61,8 @@ def each(
     Each call runs on one thread, so that results do not depend on the number of workers. Memory holds one block of results,
     however slowly they are consumed. Where ``LANDMARKS_CLUSTER`` names a scheduler, its workers do it: see ``cluster.each``.
 
-    If a worker process is killed, the block's items that are still missing are tried once more, one at a time in a single
-    new process; the ``Failure`` of an item that ends that one too holds a ``KilledError``. With one worker the items are
+    If a worker process is killed, the block's items that are still missing are done one at a time in a single new process;
+    the ``Failure`` of an item that ends that one too holds a ``KilledError``. With one worker the items are
     worked on in this process.
     """
     address = os.environ.get(CLUSTER)
