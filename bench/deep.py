@@ -278,14 +278,13 @@ def compare(
 ) -> None:
     """Print the rows of a backbone with certain views: the head solved, by gradient descent, and solved and pooled with Fisher vectors."""
     backbone, numbers, classes = classifier.load_backbone(asked), everything.class_ids, len(everything.labels)
-    preprocessing = replace(asked.preprocessing, size=backbone.size)
-    asked = replace(asked, training=replace(asked.training, preprocessing=preprocessing))
-    views, none = len(preprocessing.views), np.zeros(len(numbers), bool)
+    asked = asked.at(backbone.size)
+    views, none = len(asked.preprocessing.views), np.zeros(len(numbers), bool)
     scores: dict[tuple[str, str], list[float]] = defaultdict(list)
     seconds: dict[str, list[float]] = defaultdict(list)
     with clocked(seconds["vectors"]):
         seen = training.vectors(backbone, everything, asked, none, none)
-    unit = seen / np.linalg.norm(seen, axis=2, keepdims=True)
+    unit = classifier.unit(seen)
     for parts, others in zip(dealt, fisher, strict=True):
         train, validation, test = (parts == name for name in ("train", "validation", "test"))
         logits = np.zeros((len(numbers), classes), np.float32)

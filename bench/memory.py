@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psutil
 
@@ -20,19 +20,29 @@ def held(process: int) -> float:
 
 
 @contextlib.contextmanager
-def peak(found: list[float]) -> Iterator[None]:
-    """Append the most memory that this process and its children held at once, GB (shared pages counted once)."""
-    over, most = threading.Event(), [0.0]
+def meanwhile(seconds: float, act: Callable[[], object]) -> Iterator[None]:
+    """Call ``act`` every so many seconds, on a thread, for as long as the block runs."""
+    over = threading.Event()
 
-    def watch() -> None:
-        while not over.wait(0.2):
-            most[0] = max(most[0], held(os.getpid()))
+    def repeat() -> None:
+        while not over.wait(seconds):
+            act()
 
-    thread = threading.Thread(target=watch, daemon=True)
+    thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
     try:
         yield
     finally:
         over.set()
         thread.join()
-        found.append(most[0])
+
+
+@contextlib.contextmanager
+def peak(found: list[float]) -> Iterator[None]:
+    """Append the most memory that this process and its children held at once, GB (shared pages counted once)."""
+    seen = [0.0]
+    try:
+        with meanwhile(0.2, lambda: seen.append(held(os.getpid()))):
+            yield
+    finally:
+        found.append(max(seen))

@@ -53,12 +53,9 @@ def main(
     with deep.laid_out(source, per_class) as (paths, landmarks, photos):
         asked = deep.recipe(tuple(module or ["data/demo/backbone"]), 0, views=deep.FIVE)
         backbone = classifier.load_backbone(asked)
-        sized = replace(
-            asked, training=replace(asked.training, preprocessing=replace(asked.preprocessing, size=backbone.size))
-        )
         none = np.zeros(len(paths), bool)
-        seen = training.vectors(backbone, photos, sized, none, none)
-    seen /= np.linalg.norm(seen, axis=2, keepdims=True)
+        seen = training.vectors(backbone, photos, asked.at(backbone.size), none, none)
+    classifier.unit(seen, out=seen)
     found: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     half = len(photos.labels) // 2
     for seed, parts in enumerate(
@@ -73,8 +70,7 @@ def main(
         )
         head = solved_head.solve(training.examples(seen, len(deep.FIVE), some, learnt), half, 0)
         temperature = calibration.temperature(head.held_out[head.judged], some.class_ids[learnt][head.judged])
-        mean = seen.mean(axis=1)
-        mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+        mean = classifier.unit(seen.mean(axis=1))
         test, others = known & (parts == "test"), ~known
         logits = solved_head.logits(seen, head.kernel, head.bias)
         given = scores(logits / temperature, mean, mean[learnt], own=False)

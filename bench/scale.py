@@ -16,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -31,6 +30,8 @@ import typer
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "src"))
+
+import memory  # noqa: E402
 
 import evaluate  # noqa: E402
 import keypoints  # noqa: E402
@@ -121,22 +122,16 @@ def _counted(item: Any, work: Callable[[Any], bytes], log: Path) -> bytes:
 @contextlib.contextmanager
 def _killing(count: int, apart: float, killed: list[int]) -> Iterator[None]:
     """Kill one of Dask's workers at random every so many seconds, ``count`` times, when all have joined."""
-    over, rng, client = threading.Event(), random.Random(0), dask_cluster._local(WORKERS)
+    rng, client = random.Random(0), dask_cluster._local(WORKERS)
 
     def kill() -> None:
-        while len(killed) < count and not over.wait(apart):
-            found = [each for each in psutil.Process().children(recursive=True) if _is_worker(each)]
-            if len(client.nthreads()) == len(found) == WORKERS:
-                killed.append(rng.choice(found).pid)
-                os.kill(killed[-1], signal.SIGKILL)
+        found = [each for each in psutil.Process().children(recursive=True) if _is_worker(each)]
+        if len(killed) < count and len(client.nthreads()) == len(found) == WORKERS:
+            killed.append(rng.choice(found).pid)
+            os.kill(killed[-1], signal.SIGKILL)
 
-    thread = threading.Thread(target=kill, daemon=True)
-    thread.start()
-    try:
+    with memory.meanwhile(apart, kill):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _is_worker(process: psutil.Process) -> bool:

@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-
 import stage
-from landmarks.dataset import prediction_files, schema, tables
+from landmarks.dataset import prediction_files, tables
 from landmarks.deep.config import NetworkConfig, Recipe, TrainingConfig
 from landmarks.evaluation import label_issues
 
@@ -28,22 +26,14 @@ def main(
     from landmarks.deep import classifier, training  # here: --help and typos need not wait for TensorFlow
 
     rows = tables.read_split(split)
-    labels = sorted(set(rows["landmark_id"]), key=schema.natural)
-    class_ids = rows["landmark_id"].map({label: number for number, label in enumerate(labels)}).to_numpy(np.int64)
-    photos = training.LabelledPhotos(
-        folder=anonymous,
-        ids=list(rows.index),
-        class_ids=class_ids,
-        groups=rows["group"].to_numpy(np.int64),
-        labels=labels,
-    )
+    photos = training.LabelledPhotos.of(anonymous, rows)
     train, validation = ((rows["split"] == name).to_numpy() for name in ("train", "validation"))
     trained = training.fit(Recipe(cnn, network, seed), photos, train, validation)
     classifier.save(model, trained.network)
     tables.write(history, trained.history)
-    suspected = label_issues.table(photos.ids, labels, class_ids, trained.held_out)
+    suspected = label_issues.table(photos.ids, photos.labels, photos.class_ids, trained.held_out)
     tables.write(predictions.with_suffix(".suspects.csv"), suspected)
-    right = prediction_files.write(predictions, rows.index, rows["landmark_id"], labels, trained.probabilities)
+    right = prediction_files.write(predictions, rows.index, rows["landmark_id"], photos.labels, trained.probabilities)
     return prediction_files.accuracies(right, rows["split"])
 
 

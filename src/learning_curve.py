@@ -48,7 +48,7 @@ def main(
     """
     rows = tables.read_split(split)
     tables.require_parts(split, rows["split"], ("train", "validation"))
-    rows = rows[rows["split"] != "test"]
+    rows = rows[rows["split"].isin(["train", "validation"])]
     train, held_out = ((rows["split"] == name).to_numpy() for name in ("train", "validation"))
     groups = rows["group"].to_numpy(np.int64)
     drawn = list(
@@ -73,7 +73,7 @@ def main(
             if params["cnn"]["recipe"] == "frozen" and not network["augment"]:
                 file = models / f"{name}.json"
                 files = [file, file.with_suffix(".weights.h5"), *(anonymous / f"{photo}.jpg" for photo in rows.index)]
-                found[name] = curve(files, partial(_network, file, anonymous, rows, labels, drawn))
+                found[name] = curve(files, partial(_network, file, anonymous, rows, drawn))
         cache.forget_others()
     actual = rows["landmark_id"].map(labels.index).to_numpy(np.int64)[held_out]
     for name, members in params["ensembles"].items():
@@ -105,19 +105,11 @@ def _keypoint_model(
         yield values[:, np.searchsorted(fitted.classes_, labels)]
 
 
-def _network(
-    file: Path, anonymous: Path, rows: pd.DataFrame, labels: list[str], drawn: list[Subset]
-) -> Iterator[Values]:
+def _network(file: Path, anonymous: Path, rows: pd.DataFrame, drawn: list[Subset]) -> Iterator[Values]:
     """The same by a network whose head is solved on each subset."""
     from landmarks.deep import classifier, refitting, training  # here: --help and typos need not wait for TensorFlow
 
-    photos = training.LabelledPhotos(
-        folder=anonymous,
-        ids=list(rows.index),
-        class_ids=rows["landmark_id"].map(labels.index).to_numpy(np.int64),
-        groups=rows["group"].to_numpy(np.int64),
-        labels=labels,
-    )
+    photos = training.LabelledPhotos.of(anonymous, rows)
     held_out = (rows["split"] == "validation").to_numpy()
     yield from refitting.probabilities(classifier.load(file), photos, [subset.chosen for subset in drawn], held_out)
 

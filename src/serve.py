@@ -136,13 +136,14 @@ def _feedback(folder: Path, most: int) -> "FeedbackFolder":
 
 def _tested(table: Path, anonymous: Path) -> Iterator[tuple[float, float]]:
     """Confidence and megapixels of each test photo by the evaluate stage, where they are there."""
+    from PIL import Image
+
     from landmarks.dataset import csv_rows
-    from landmarks.images import decoding
 
     for row in csv_rows.read(table, ("id", "confidence")) if table.is_file() else ():
         if (photo := anonymous / f"{row['id']}.jpg").is_file():
-            width, height = decoding.header(photo.read_bytes()).size
-            yield float(row["confidence"]), width * height / 1e6
+            with Image.open(photo) as opened:  # reads its header alone
+                yield float(row["confidence"]), opened.width * opened.height / 1e6
 
 
 def _samples(loaded: "Predictor", anonymous: Path | None, split: Path, examples: Path) -> "list[Sample]":

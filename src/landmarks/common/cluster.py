@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import landmarks
 from landmarks.common.errors import InputError
 from landmarks.common.files import read_yaml
-from landmarks.common.result_cache import code_hash
+from landmarks.common.result_cache import package_hash
 
 try:
     import dask
@@ -44,8 +44,7 @@ TRIES = 2  # times that work is done again whose worker died, before its items a
 # Of the processes of `local`, in place of Dask's own, which gives every megabyte that is free back to the system at once
 ENVIRON = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 LIBRARIES = ("distributed", "cloudpickle")  # beside those of versions.yaml
-PACKAGE = Path(landmarks.__file__).parent
-VERSIONS = PACKAGE.parents[1] / "versions.yaml"
+VERSIONS = Path(landmarks.__file__).parents[2] / "versions.yaml"
 START = "start it in the checkout: PYTHONPATH=src dask worker ... --nthreads 1 (docs/scale.md)"
 
 Identity = dict[str, str]
@@ -178,7 +177,7 @@ def _refusal(expected: Identity, witness: Path, threads: int) -> str:
 def identity() -> Identity:
     """What must be the same on all machines, as it was when this process first asked: code, libraries, Python."""
     names = (*read_yaml(VERSIONS), *LIBRARIES)
-    code = code_hash(*sorted(PACKAGE.rglob("*.py")))[:12]
+    code = package_hash()[:12]
     python = ".".join(map(str, sys.version_info[:2]))
     return {"code in src/landmarks": code, "Python": python, **{name: metadata.version(name) for name in names}}
 

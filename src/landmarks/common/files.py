@@ -29,9 +29,8 @@ def whole(path: Path) -> Iterator[Path]:
     A file that was there before is replaced only then: a crash leaves the old output or none, never a part of one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(
-        f".{platform.node()[:16]}{os.getpid()}.{path.name}"
-    )  # several machines may write to a folder
+    writer = f"{platform.node()[:16]}{os.getpid()}"  # several machines may write to a folder
+    partial = path.with_name(f".{writer}.{path.name}")
     try:
         yield partial
         partial.replace(path)

@@ -47,6 +47,11 @@ def code_hash(*files: str | Path | None) -> str:
     return code.hexdigest()
 
 
+def package_hash() -> str:
+    """The same of all modules of this package."""
+    return code_hash(*sorted(Path(landmarks.__file__).parent.rglob("*.py")))
+
+
 def fingerprint(identity: Any) -> str:
     """A short name of ``identity``, a JSON value: settings, hashes of code and models, versions of libraries."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
@@ -144,7 +149,7 @@ class ArrayCache(ResultCache):
     def __init__(self, output: Path, identity: Any) -> None:
         """Serve ``output``. ``identity``, a JSON value, is what all arrays depend on, beside the code of this package."""
         super().__init__(path_for(output))
-        self._identity = [identity, code_hash(*sorted(Path(landmarks.__file__).parent.rglob("*.py")))]
+        self._identity = [identity, package_hash()]
         self._asked: set[str] = set()
 
     def find(self, made_of: Any) -> NDArray[Any] | None:

@@ -64,6 +64,12 @@ def scaled(pictures: NDArray[np.uint8]) -> Features:
     return np.divide(pictures, np.float32(255), dtype=np.float32)
 
 
+def unit(vectors: Features, out: Features | None = None) -> Features:
+    """Vectors, float32 (…, dimensions), scaled to length 1, zeros left as they are; into ``out``, which may be ``vectors``, if given."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.divide(vectors, np.maximum(lengths, np.finfo(np.float32).tiny), out=out)
+
+
 def load_backbone(recipe: Recipe, trained: bool = False) -> backbones.Backbone:
     """The backbone of a recipe, or all of them as one. Raises ``InputError`` if one cannot be used."""
     alone, training = len(recipe.training.module) == 1, recipe.training.recipe == "thesis"

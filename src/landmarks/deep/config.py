@@ -1,7 +1,7 @@
 """How a network is trained: every parameter of the cnn stage, declared once."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, Self
 
 from landmarks.common.knobs import Knob
 from landmarks.images.preprocessing import Preprocessing
@@ -74,3 +74,8 @@ class Recipe:
     def preprocessing(self) -> Preprocessing:
         """How a photo becomes what the network sees."""
         return self.training.preprocessing
+
+    def at(self, size: int) -> Self:
+        """The same, its photos squares of ``size`` pixels a side."""
+        preprocessing = replace(self.preprocessing, size=size)
+        return replace(self, training=replace(self.training, preprocessing=preprocessing))

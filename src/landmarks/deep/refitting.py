@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from landmarks.deep import solved_head, training
+from landmarks.deep import classifier, solved_head, training
 from landmarks.deep.classifier import Classifier, Features
 from landmarks.deep.runtime import tf
 from landmarks.evaluation import calibration
@@ -24,7 +24,7 @@ def probabilities(
     recipe, subsets = network.recipe, list(subsets)
     shown = len(recipe.preprocessing.views)
     seen = training.vectors(network.model.layers[0].backbone, photos, recipe, np.any(subsets, axis=0), held_out)
-    seen /= np.maximum(np.linalg.norm(seen, axis=2, keepdims=True), np.finfo(np.float32).tiny)
+    classifier.unit(seen, out=seen)
     for learnt in subsets:
         head = solved_head.solve(training.examples(seen, shown, photos, learnt), len(photos.labels), recipe.seed)
         temperature = calibration.temperature(head.held_out[head.judged], photos.class_ids[learnt][head.judged])

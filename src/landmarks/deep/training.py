@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from landmarks.common import parallel, progress
 from landmarks.common.errors import InputError
+from landmarks.dataset import schema
 from landmarks.deep import augmentation, backbones, classifier, image_cache, solved_head
 from landmarks.deep.classifier import Classifier, Features
 from landmarks.deep.config import Recipe
@@ -53,6 +54,16 @@ class LabelledPhotos:
     groups: ClassIds
     labels: list[str]
 
+    @classmethod
+    def of(cls, folder: Path, rows: pd.DataFrame) -> Self:
+        """The photos in ``folder`` of ``rows``, as ``tables.read_split`` gives them; landmarks are numbered in natural order."""
+        labels = sorted(set(rows["landmark_id"]), key=schema.natural)
+        numbers = {label: number for number, label in enumerate(labels)}
+        return cls(
+            folder=folder, ids=list(rows.index), class_ids=rows["landmark_id"].map(numbers).to_numpy(np.int64),
+            groups=rows["group"].to_numpy(np.int64), labels=labels,
+        )  # fmt: skip
+
 
 def fit(recipe: Recipe, photos: LabelledPhotos, train: Mask, validation: Mask) -> Trained:
     """Train on the photos of one mask, predict all.
@@ -80,8 +91,7 @@ def fit(recipe: Recipe, photos: LabelledPhotos, train: Mask, validation: Mask) -
     tf.keras.utils.set_random_seed(recipe.seed)
     tf.config.experimental.enable_op_determinism()
     backbone = classifier.load_backbone(recipe)
-    preprocessing = dataclasses.replace(recipe.preprocessing, size=backbone.size)
-    recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, preprocessing=preprocessing))
+    recipe = recipe.at(backbone.size)
     with strategy.scope():  # variables of several replicas cannot be called outside: a copy of its own is for that
         shared = backbone if "TF_CONFIG" not in os.environ else classifier.load_backbone(recipe)
         model = classifier.build(recipe, shared, len(photos.labels))
@@ -118,7 +128,7 @@ def _solve(
 ) -> Trained:
     """The network with a solved head, the path of its strengths, and probabilities, given the vectors of all photos' views."""
     learnt, shown = train | validation if recipe.training.refit else train, len(recipe.preprocessing.views)
-    seen /= np.maximum(np.linalg.norm(seen, axis=2, keepdims=True), np.finfo(np.float32).tiny)
+    classifier.unit(seen, out=seen)
     head = solved_head.solve(examples(seen, shown, photos, learnt), len(photos.labels), recipe.seed)
     model.layers[-1].set_weights([head.kernel, head.bias])
     temperature = calibration.temperature(head.held_out[head.judged], photos.class_ids[learnt][head.judged])

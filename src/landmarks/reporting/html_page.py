@@ -1,9 +1,9 @@
 """One HTML file that needs no other: pictures inside it, everything from data or parameters escaped."""
 
 import base64
+import functools
 import io
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,7 +84,7 @@ def write(path: Path, facts: Mapping[str, Any]) -> None:
     """
     env = environment(autoescape=True)
     env.filters.update(number=number, size=size, probability=_probability, spans=_spans, reason=_reason)
-    env.filters.update(called=partial(_called, facts["names"]))
+    env.filters.update(called=_called(facts["names"]))
     try:
         page = env.get_template("report.html").render(facts)
     except jinja2.UndefinedError as error:
@@ -103,9 +103,14 @@ def _address(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _called(names: Mapping[str, str], landmark: str, most: int = 0) -> str:
-    """The name of a landmark, of at most ``most`` letters; its id if it has none."""
-    return (shortened(names.values(), most) if most else {}).get(name := names.get(landmark, landmark), name)
+def _called(names: Mapping[str, str]) -> Callable[..., str]:
+    """What gives the name of a landmark, of at most ``most`` letters; its id if it has none."""
+    shorter = functools.cache(lambda most: shortened(names.values(), most) if most else {})
+
+    def called(landmark: str, most: int = 0) -> str:
+        return str(shorter(most).get(name := names.get(landmark, landmark), name))
+
+    return called
 
 
 def _spans(numbers: list[int]) -> str:

@@ -37,7 +37,7 @@ class PhotoIndex:
 
         One that can no longer be read is left out.
         """
-        cosines = self.vectors @ _normalize(vector[None])[0]
+        cosines = self.vectors @ classifier.unit(vector)
         found = []
         for i in np.argsort(-cosines, kind="stable")[:COUNT]:
             photo, label = self.ids[i], self.labels[i]
@@ -76,10 +76,6 @@ def build(
     blocks = parallel.batched(pictures(), classifier.BLOCK)
     vectors = np.concatenate([predictor.forward(np.stack(block))[0] for block in blocks])
     return PhotoIndex(
-        folder=folder, ids=ids, labels=[row["landmark_id"] for row in rows], vectors=_normalize(vectors),
+        folder=folder, ids=ids, labels=[row["landmark_id"] for row in rows], vectors=classifier.unit(vectors),
         credits=credits,
     )  # fmt: skip
-
-
-def _normalize(vectors: Vectors) -> Vectors:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
