@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from support import ROOT, Script, fails_in_one_line, gate_settings, recorded
-from work import DeadlyPath, double, slow
+from work import DeadlyPath, double, meet, slow
 
 from landmarks.common import cluster, parallel
 from landmarks.common.errors import InputError
@@ -73,7 +73,7 @@ def results(folder: Path, count: int, killers: frozenset[int] = frozenset(), tim
 def test_results_come_in_order_from_both_workers_with_errors_as_values(on: str, tmp_path: Path) -> None:
     before = set((ROOT / "data").glob(".cluster-*"))  # of runs that were killed
     assert results(tmp_path, 500) == [2 * item if item != 11 else "11" for item in range(500)]
-    made = parallel.each(slow, range(12), "slow")
+    made = parallel.each(partial(meet, folder=tmp_path, count=2), range(12), "meet")
     assert len(set(made) - {os.getpid()}) == 2
     assert list(parallel.each(slow, [], "nothing")) == []
     assert set((ROOT / "data").glob(".cluster-*")) == before

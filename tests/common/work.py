@@ -23,6 +23,15 @@ def slow(_: int) -> int:
     return os.getpid()
 
 
+def meet(_: int, folder: Path, count: int) -> int:
+    """The process, when as many as ``count`` have begun one of these, or after a minute."""
+    (folder / f"{os.getpid()}.met").touch()
+    end = time.monotonic() + 60
+    while len(list(folder.glob("*.met"))) < count and time.monotonic() < end:
+        time.sleep(0.02)
+    return os.getpid()
+
+
 class DeadlyPath(type(Path())):  # type: ignore[misc]  # the class of this system
     """A photo that takes more memory than there is: reading it ends the process."""
 
