@@ -26,15 +26,31 @@ def taking(size: int, values: tuple[float, float] = (0, 1)) -> Preprocessing:
     return Preprocessing(size=size, low=values[0], high=values[1], views=("middle",))
 
 
+def small_network(side: int = 64) -> Any:
+    """Loaded, saved and converted in a tenth of the time of the demo's backbone."""
+    layers = tf.keras.layers
+    parts = [layers.InputLayer((side, side, 3)), layers.Conv2D(8, 3, 2), layers.BatchNormalization()]
+    return tf.keras.Sequential([*parts, layers.ReLU(), layers.GlobalAveragePooling2D()])
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same as a module."""
+    folder = str(tmp_path_factory.mktemp("small"))
+    small_network().export(folder)
+    return folder
+
+
 def published(
-    folder: Path, function: Callable[[Any, Any], Any], sides: int | None = 128, shape: tuple[int | None, ...] = (),
+    folder: Path, inner: str, function: Callable[[Any, Any], Any], sides: int | None = 64, shape: tuple[int | None, ...] = (),
     dtype: Any = tf.float32,
 ) -> str:  # fmt: skip
-    """A SavedModel that gives what ``function`` gives of the backbone and its photos, of (n, sides, sides, 3) or ``shape``."""
+    """A SavedModel that gives what ``function`` gives of the module ``inner`` and photos, of (n, sides, sides, 3) or ``shape``."""
     module = tf.Module()
-    module.inner = tf.saved_model.load(BACKBONE)
+    module.inner = tf.saved_model.load(inner)
+    call = module.inner if callable(module.inner) else module.inner.serve
     spec = tf.TensorSpec(shape or (None, sides, sides, 3), dtype)
-    module.__call__ = tf.function(partial(function, module.inner), input_signature=[spec])
+    module.__call__ = tf.function(partial(function, call), input_signature=[spec])
     tf.saved_model.save(module, str(folder))
     return str(folder)
 
@@ -54,8 +70,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[NDArray[np.float32]
 def test_a_range_of_pixel_values_that_is_not_the_modules_is_found_out(
     shown: tuple[NDArray[np.float32], NDArray[np.int64]], tmp_path: Path
 ) -> None:
-    bytes_ = published(tmp_path / "bytes", lambda inner, photos: inner(photos / 255))
-    signed = published(tmp_path / "signed", lambda inner, photos: inner((photos + 1) / 2))
+    bytes_ = published(tmp_path / "bytes", BACKBONE, lambda inner, photos: inner(photos / 255), 128)
+    signed = published(tmp_path / "signed", BACKBONE, lambda inner, photos: inner((photos + 1) / 2), 128)
     unit, byte, sign = (0, 1), (0, 255), (-1, 1)
     cases = ((BACKBONE, unit, byte), (bytes_, byte, unit), (bytes_, byte, sign), (signed, sign, unit))
     for name, right, wrong in cases:
@@ -65,12 +81,12 @@ def test_a_range_of_pixel_values_that_is_not_the_modules_is_found_out(
 
 
 @pytest.mark.slow
-def test_a_module_says_its_size_and_what_is_no_vector_a_photo_is_refused(tmp_path: Path) -> None:
+def test_a_module_says_its_size_and_what_is_no_vector_a_photo_is_refused(small: str, tmp_path: Path) -> None:
     assert backbones.load(BACKBONE, taking(0), training=False).size == 128
-    flat = published(tmp_path / "map", lambda _, photos: photos[:, ::32, ::32])
+    flat = published(tmp_path / "map", small, lambda _, photos: photos[:, ::16, ::16])
     with pytest.raises(InputError, match=r"gives \(4, 4, 3\) a photo, not one vector"):
         backbones.load(flat, taking(0), training=False)
-    anything = published(tmp_path / "any", lambda _, photos: tf.reduce_mean(photos, (1, 2)), sides=None)
+    anything = published(tmp_path / "any", small, lambda _, photos: tf.reduce_mean(photos, (1, 2)), sides=None)
     with pytest.raises(InputError, match=r"does not say what size of photos it takes; set cnn.size"):
         backbones.load(anything, taking(0), training=False)
     module = backbones.load(anything, taking(64), training=False)
@@ -86,23 +102,23 @@ def frozen(name: str, size: int = 0) -> backbones.Backbone:
 
 
 @pytest.mark.slow
-def test_a_module_with_named_outputs_is_used_if_one_of_them_is_the_vector(tmp_path: Path) -> None:
-    photos = np.random.default_rng(0).random((5, 128, 128, 3)).astype(np.float32)
-    expected = frozen(BACKBONE).layer(photos, training=False)
-    one = published(tmp_path / "one", lambda inner, photos: {"vector": inner(photos)})
-    default = published(tmp_path / "two", lambda inner, photos: {"default": inner(photos), "a": photos})
+def test_a_module_with_named_outputs_is_used_if_one_of_them_is_the_vector(small: str, tmp_path: Path) -> None:
+    photos = np.random.default_rng(0).random((5, 64, 64, 3)).astype(np.float32)
+    expected = frozen(small).layer(photos, training=False)
+    one = published(tmp_path / "one", small, lambda inner, photos: {"vector": inner(photos)})
+    default = published(tmp_path / "two", small, lambda inner, photos: {"default": inner(photos), "a": photos})
     for name in (one, default):
         module = frozen(name)
         np.testing.assert_allclose(module.layer(photos, training=False), expected, atol=1e-5)
         named = backbones.by_name(module.layer, name)  # as a .keras file has it
         np.testing.assert_allclose(type(named).from_config(named.get_config())(photos), expected, atol=1e-5)
-    neither = published(tmp_path / "neither", lambda inner, photos: {"a": inner(photos), "b": photos})
+    neither = published(tmp_path / "neither", small, lambda inner, photos: {"a": inner(photos), "b": photos})
     with pytest.raises(
         InputError, match="gives the outputs a, b; save it with one output, or call the vector 'default'"
     ):
         frozen(neither)
     with pytest.raises(InputError, match="gives 2 outputs; save it with one output"):
-        frozen(published(tmp_path / "pair", lambda inner, photos: (inner(photos), photos)))
+        frozen(published(tmp_path / "pair", small, lambda inner, photos: (inner(photos), photos)))
 
 
 @pytest.mark.slow
@@ -114,18 +130,18 @@ def test_a_module_with_named_outputs_is_used_if_one_of_them_is_the_vector(tmp_pa
     ((None, 128, 128, 1), r"takes no RGB photos of 128 .*its inputs are float32 \(None, 128, 128, 1\)"),
 ])  # fmt: skip
 def test_a_module_of_other_inputs_is_refused_with_what_to_do(
-    tmp_path: Path, shape: tuple[int | None, ...], parts: str
+    small: str, tmp_path: Path, shape: tuple[int | None, ...], parts: str
 ) -> None:
     with pytest.raises(InputError, match=parts):
-        frozen(published(tmp_path / "module", lambda _, photos: tf.reduce_mean(photos, (1, 2)), shape=shape))
+        frozen(published(tmp_path / "module", small, lambda _, photos: tf.reduce_mean(photos, (1, 2)), shape=shape))
 
 
 @pytest.mark.slow
-def test_a_module_whose_vectors_are_not_of_one_photo_is_refused(tmp_path: Path) -> None:
+def test_a_module_whose_vectors_are_not_of_one_photo_is_refused(small: str, tmp_path: Path) -> None:
     cases: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
         "mean": (
             lambda inner, photos: tf.reduce_mean(inner(photos), 0, keepdims=True),
-            r"gives \(1, 1280\) for two photos",
+            r"gives \(1, 8\) for two photos",
         ),
         "none": (lambda inner, photos: inner(photos) * np.nan, "gives values that are no numbers"),
         "batch": (
@@ -135,16 +151,12 @@ def test_a_module_whose_vectors_are_not_of_one_photo_is_refused(tmp_path: Path) 
     }
     for name, (function, parts) in cases.items():
         with pytest.raises(InputError, match=parts):
-            frozen(published(tmp_path / name, function))
-    whole = published(tmp_path / "bytes", lambda inner, photos: inner(tf.cast(photos, tf.float32)), dtype=tf.uint8)
-    with pytest.raises(InputError, match=r"its inputs are uint8 \(None, 128, 128, 3\)"):
+            frozen(published(tmp_path / name, small, function))
+    whole = published(
+        tmp_path / "bytes", small, lambda inner, photos: inner(tf.cast(photos, tf.float32)), dtype=tf.uint8
+    )
+    with pytest.raises(InputError, match=r"its inputs are uint8 \(None, 64, 64, 3\)"):
         frozen(whole)
-
-
-def small_network() -> Any:
-    layers = tf.keras.layers
-    parts = [layers.InputLayer((64, 64, 3)), layers.Conv2D(8, 3, 2), layers.BatchNormalization()]
-    return tf.keras.Sequential([*parts, layers.ReLU(), layers.GlobalAveragePooling2D()])
 
 
 @pytest.mark.slow
@@ -173,17 +185,16 @@ def test_what_keras_exports_is_a_module_that_fine_tuning_changes_and_export_writ
 
 @pytest.mark.slow
 def test_several_modules_are_one_backbone_in_every_form(
-    script: Script, cnn: Train, photos: Path, split: Path, tmp_path: Path
+    script: Script, cnn: Train, photos: Path, split: Path, small: str, tmp_path: Path
 ) -> None:
-    module = tmp_path / "module"
-    small_network().export(str(module))
-    both = ("--module", BACKBONE, "--module", module)
+    small_network(96).export(str(tmp_path / "larger"))
+    both = ("--module", small, "--module", tmp_path / "larger")
     done = cnn(tmp_path / "out", *both, "--views", "middle", "--views", "mirror")
     assert done.returncode == 0, done.stderr
     network = classifier.load(tmp_path / "out" / "model.json")
     picture = network.preprocessing.read(photos / "images" / "p1_00.jpg")
-    assert picture.shape == (2 * 128, 128, 3)  # the larger of the two sizes
-    assert network.vectors(classifier.scaled(picture[None])).shape == (1, 1280 + 8)
+    assert picture.shape == (2 * 96, 96, 3)  # the larger of the two sizes
+    assert network.vectors(classifier.scaled(picture[None])).shape == (1, 8 + 8)
     given = (photos / "images", split, tmp_path / "out" / "model.json", tmp_path / "export", tmp_path / "e.json")
     done = script("export", *given, "--examples", 3)
     assert done.returncode == 0, done.stderr
