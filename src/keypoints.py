@@ -51,7 +51,9 @@ def main(
     with ResultCache(path_for(described)) as cache:
         fresh = [photo for photo in ids if cache.get(keys[photo]) is None]
         tasks = [Task(photo, store[photo]) for photo in fresh]
-        results = parallel.sound(parallel.each(describe, tasks, f"keypoints {described.stem}"))
+        results = parallel.sound(
+            parallel.each(describe, tasks, f"keypoints {described.stem}", shared=store.needs_folder)
+        )
         for photo, content in zip(fresh, results, strict=True):
             cache.put(keys[photo], content)
         contents = ((photo, cache.get(keys[photo]) or describe(Task(photo, store[photo]))) for photo in ids)

@@ -82,6 +82,11 @@ class PhotoStore:
                 self.shards[shard] = list(members)
                 self._members |= members
 
+    @property
+    def needs_folder(self) -> bool:
+        """Whether other machines have to see the folder: no object store has its photos."""
+        return not (self.shards and object_store.address())
+
     def __getitem__(self, photo: str) -> Photo:
         """Return the photo; the path of one that is not there, so that reading it says so."""
         single = self.folder / f"{photo}{SINGLE}"
