@@ -5,6 +5,7 @@ python bench/shards.py read     reading photos by id, in random order, in pairs
 python bench/shards.py store    the same from an object store, moto's server: pip install s3fs "moto[server]"
 """
 
+import logging
 import os
 import random
 import resource
@@ -24,6 +25,7 @@ import typer
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
+from landmarks.common.errors import InputError  # noqa: E402
 from landmarks.images import object_store, photo_store  # noqa: E402
 from landmarks.images.photo_store import PhotoStore  # noqa: E402
 
@@ -121,6 +123,7 @@ def store(photos: Photos = 500, kilobytes: Kilobytes = 60, shard: Shard = 100) -
     """Upload shards to S3 and read each photo by its range, one after the other."""
     from moto.server import ThreadedMotoServer  # type: ignore[import-not-found]
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -133,15 +136,21 @@ def store(photos: Photos = 500, kilobytes: Kilobytes = 60, shard: Shard = 100) -
         contents = [here[photo].read_bytes() for photo in ids]
         start = time.perf_counter()
         count = object_store.upload(here.shards)
-        print(f"{count} shards uploaded in {time.perf_counter() - start:.2f} s")
+        print(
+            f"{count} shards uploaded in {time.perf_counter() - start:.2f} s; again: {object_store.upload(here.shards)}"
+        )
         for path in folder.glob("*.tar"):
             path.unlink()
         there, start = PhotoStore(folder), time.perf_counter()
         if [there[photo].read_bytes() for photo in ids] != contents:
             raise SystemExit("other bytes")
         print(f"{photos} photos read, the same bytes, {(time.perf_counter() - start) / photos * 1000:.1f} ms each")
-        print(f"again: {object_store.upload([])} uploaded")
-    server.stop()
+        server.stop()
+        start = time.perf_counter()
+        try:
+            there[ids[0]].read_bytes()
+        except InputError as error:
+            print(f"without the server, after {time.perf_counter() - start:.0f} s: {error}")
 
 
 if __name__ == "__main__":
