@@ -73,7 +73,10 @@ def _works(ids: list[str], folder: Path) -> dict[str, tuple[Callable[[Any], byte
     originals = [gate.Original(photo, folder / f"{photo}.jpg") for photo in ids]
     return {
         "gate": (partial(_examined, folder=out, settings=stage.block("anonymize", gate.GateSettings)), originals),
-        "keypoints": (partial(keypoints._described, folder=folder, settings=settings), ids),
+        "keypoints": (
+            partial(keypoints._described, settings=settings),
+            [keypoints.Task(*original) for original in originals],
+        ),
     }
 
 

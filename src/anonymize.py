@@ -13,11 +13,12 @@ import pandas as pd
 
 import stage
 from landmarks.common.errors import InputError
-from landmarks.common.files import as_text, sha256, write_json
+from landmarks.common.files import as_text, write_json
 from landmarks.common.knobs import Knob
 from landmarks.common.result_cache import ResultCache, path_for
 from landmarks.dataset import tables
-from landmarks.images import folders
+from landmarks.images import folders, object_store, photo_store
+from landmarks.images.photo_store import Photo, PhotoStore
 from landmarks.privacy import gate
 from landmarks.privacy import verdicts as reviewed
 
@@ -41,6 +42,7 @@ def main(
     verdicts: Annotated[Path | None, "CSV: what a person decided, saved from review.html [OUT/verdicts.csv]"] = None,
     *,
     anonymize: AnonymizeConfig,
+    storage: stage.StorageConfig,
 ) -> str | None:
     """Examine every photo, obscure its faces and examine it again; a photo in which a face is still found goes to quarantine.
 
@@ -85,9 +87,9 @@ def main(
         )
         remedy = f"decide on them ({review}), remove them, or raise anonymize.max_quarantined"
         raise InputError(f"{quarantine}: {problem}; {remedy}")
-    for file in anonymous.glob("*.jpg") if listing else ():
-        if file.stem not in passed:
-            file.unlink()
+    if listing:
+        photo_store.arrange(anonymous, list(passed), storage.shard)
+        object_store.upload(PhotoStore(anonymous).shards)
     unused = _unused(decided_in, decisions, passed, [originals[photo] for photo, _ in refused])
     counts = {**_count(passed), "quarantined": len(refused)}
     write_json(audit, {**identity, **counts, "unused_verdicts": unused, "photos": passed})
@@ -103,10 +105,10 @@ def main(
     return None
 
 
-def _unused(path: Path, decisions: list[reviewed.Verdict], passed: dict[str, Any], refused: list[Path]) -> list[str]:
+def _unused(path: Path, decisions: list[reviewed.Verdict], passed: dict[str, Any], refused: list[Photo]) -> list[str]:
     """The verdicts that decide nothing, a line each; said on stderr as well."""
     readable = {photo["source"]: list(map(reviewed.recorded, photo["readable"])) for photo in passed.values()}
-    lines = reviewed.unused(decisions, readable, [sha256(path) for path in refused if path.is_file()])
+    lines = reviewed.unused(decisions, readable, [photo_store.sha256(photo) for photo in refused if photo.is_file()])
     if lines:
         some = "; ".join(lines[:NAMED]) + "; ..." * (len(lines) > NAMED)
         print(
@@ -115,17 +117,17 @@ def _unused(path: Path, decisions: list[reviewed.Verdict], passed: dict[str, Any
     return lines
 
 
-def _listed(images: Path, listing: Path) -> dict[str, Path]:
-    rows = tables.read(listing, ["id"])
+def _listed(images: Path, listing: Path) -> dict[str, Photo]:
+    rows, store = tables.read(listing, ["id"]), PhotoStore(images)
     tables.check_ids(listing, rows)
-    return {photo: images / f"{photo}.jpg" for photo in rows["id"]}
+    return {photo: store[photo] for photo in rows["id"]}
 
 
-def _all_in(images: Path, others: Counter[str]) -> dict[str, Path]:
+def _all_in(images: Path, others: Counter[str]) -> dict[str, Photo]:
     """The photos by the name of their result; ``others`` gets the other files, counted by ending."""
     listing = folders.list_photos(images)
     others.update(listing.others)
-    found: dict[str, Path] = {}
+    found: dict[str, Photo] = {}
     for path in listing.paths:
         name = str(path.relative_to(images).with_suffix(""))
         if name in found:

@@ -48,6 +48,7 @@ def main(
     ],
     cards: CardsConfig,
     report: stage.TitleConfig,
+    storage: stage.StorageConfig,
 ) -> str:
     """Write the model card and the dataset card, every number from the evaluation; and a table of who took which photo.
 
@@ -81,7 +82,15 @@ def main(
             partial.write_text(card_files.render(card.name, values))
     photos = {part: int((parts["split"] == part).sum()) for part in schema.PARTS}
     licences = sorted(set(credits["license"])) or ["unknown"]
-    croissant.write(dataset_card.with_name("croissant.json"), report.title, labels, photos, licences, split)
+    croissant.write(
+        dataset_card.with_name("croissant.json"),
+        report.title,
+        labels,
+        photos,
+        licences,
+        split,
+        shards=storage.shard > 0,
+    )
     return f"{model_card}, {dataset_card}"
 
 

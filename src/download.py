@@ -17,7 +17,8 @@ from landmarks.common.files import write_json
 from landmarks.common.status import Status
 from landmarks.dataset import schema, tables
 from landmarks.demo import world
-from landmarks.download import collection, fetcher, politeness, storage
+from landmarks.download import collection, fetcher, politeness
+from landmarks.download.storage import require
 
 EMPTY = dataclasses.asdict(fetcher.Answer(id="", landmark_id="", status=Status.OK))
 TYPES = {name: str if name == "status" else type(value) for name, value in EMPTY.items()}
@@ -49,6 +50,7 @@ def main(
     photos: Annotated[Path, "CSV to write: id, landmark_id and sha256 of each photo"],
     counts: Annotated[Path, "JSON to write: photos by status, replaced, missing, link rot"],
     download: fetcher.FetchSettings,
+    storage: stage.StorageConfig,
 ) -> str:
     """Fetch the sample; each photo that fails is replaced by the next of its landmark's reserve while there is one.
 
@@ -63,7 +65,7 @@ def main(
     with result_cache.ResultCache(result_cache.path_for(table)) as cache:
         known = earlier(table)
         wanted = collection.Collection(sample=rows, folder=images, settings=download, cache=cache, earlier=known)
-        _collect(wanted, table)
+        _collect(wanted, table, storage.shard)
         answers = wanted.result()
         own = [answer for answer in answers if not schema.is_external(answer.id)]
         missing = _landmark_without_photo(own, sorted(set(rows["landmark_id"]), key=schema.natural))
@@ -80,11 +82,11 @@ def main(
     return f"{wanted.asked} of {len(answers)} addresses asked{stage.there(there)}; {len(fetched)} photos"
 
 
-def _collect(wanted: collection.Collection, table: Path) -> None:
+def _collect(wanted: collection.Collection, table: Path, shard: int) -> None:
     """Fetch the photos; an interrupted run writes what it knows to ``table``."""
     try:
         wanted.collect({DEMO: world.WorldAdapter()})
-        wanted.prune_folder()
+        wanted.arrange_folder(shard)
     except KeyboardInterrupt:
         answers = wanted.so_far()
         _write(table, answers)
@@ -101,7 +103,7 @@ def check(settings: fetcher.FetchSettings, urls: Iterable[str]) -> None:
     """Raise ``InputError`` if these addresses cannot be asked under these settings."""
     for scheme in settings.schemes:
         if scheme not in (*fetcher.HTTP, DEMO):
-            storage.require(scheme)
+            require(scheme)
     for address in settings.archives:
         if "{url}" not in address:
             raise InputError(f"download.archives: {address!r} has no {{url}} in it, where the photo's address goes")

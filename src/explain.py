@@ -11,6 +11,7 @@ from landmarks.common.errors import InputError
 from landmarks.common.files import whole
 from landmarks.common.knobs import Knob
 from landmarks.dataset import schema, tables
+from landmarks.images.photo_store import PhotoStore
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,14 @@ def main(
     from landmarks.deep import classifier, occlusion  # here: --help need not wait for TensorFlow
 
     rows = tables.read(split, ["id", "landmark_id", "split"])
-    network = classifier.load(model)
+    network, store = classifier.load(model), PhotoStore(anonymous)
     explained = []
     for label in sorted(network.labels, key=schema.natural)[: explain.landmarks]:
         own = rows[(rows["landmark_id"] == label) & (rows["split"] == "test")]["id"]
         if own.empty:
             raise InputError(f"{split}: no photo of landmark {label} is for test; run: dvc repro --force split")
         chosen = own.min()
-        picture = network.preprocessing.read(anonymous / f"{chosen}.jpg")
+        picture = network.preprocessing.read(store[chosen])
         probability, drops = occlusion.drops(network.probabilities, picture, network.labels.index(label), explain.cells)
         explained.append((chosen, label, probability, picture[: network.preprocessing.size], drops))
     columns = zip(("id", "landmark", "probability", "picture", "drops"), zip(*explained, strict=True), strict=True)

@@ -12,6 +12,7 @@ from landmarks.common import progress
 from landmarks.common.files import whole_folder, write_json
 from landmarks.common.knobs import Knob
 from landmarks.dataset import tables
+from landmarks.images.photo_store import Photo, PhotoStore
 
 if TYPE_CHECKING:
     from landmarks.deep.classifier import Classifier
@@ -44,9 +45,9 @@ def main(
     rows = tables.read(split, ["id", "landmark_id", "split"]).sort_values("id")
     test, train = (rows[rows["split"] == part] for part in ("test", "train"))
     tables.require_parts(split, rows["split"], ("train", "test"))
-    read = network.preprocessing.read
+    read, store = network.preprocessing.read, PhotoStore(anonymous)
     chosen = train["id"][:: -(-len(train) // export.examples)]
-    examples = np.stack([read(anonymous / f"{photo}.jpg") for photo in chosen])
+    examples = np.stack([read(store[photo]) for photo in chosen])
     sizes = {"trained": model.with_suffix(".weights.h5").stat().st_size}
     runs: dict[str, formats.Run] = {"trained": formats.original(network)}
     with whole_folder(folder) as place:
@@ -61,7 +62,7 @@ def main(
             (place / f"{form}.tflite").write_bytes(content)
             sizes[form], runs[form] = len(content), formats.interpret(content)
         write_json(place / "labels.json", network.labels)
-        predicted = _predictions(network, runs, [anonymous / f"{photo}.jpg" for photo in test["id"]])
+        predicted = _predictions(network, runs, [store[photo] for photo in test["id"]])
     told = {
         name: {"bytes": sizes[name], "top1": _share(labels, test["landmark_id"]), "same_top1": _share(labels, predicted["trained"])}
         for name, labels in predicted.items()
@@ -71,13 +72,13 @@ def main(
     return f"{len(told) - 1} forms; the one least like the network, {least}, answers alike on {told[least]['same_top1']:.3f}"
 
 
-def _predictions(network: "Classifier", runs: Mapping[str, "Run"], paths: list[Path]) -> dict[str, list[str]]:
+def _predictions(network: "Classifier", runs: Mapping[str, "Run"], photos: list[Photo]) -> dict[str, list[str]]:
     """By format, the label that each photo gets."""
     predicted: dict[str, list[str]] = {name: [] for name in runs}
-    for start in range(0, len(paths), BLOCK):
-        block = paths[start : start + BLOCK]
-        pictures = np.stack([network.preprocessing.read(path) for path in block])
-        files = [path.read_bytes() for path in block]
+    for start in range(0, len(photos), BLOCK):
+        block = photos[start : start + BLOCK]
+        pictures = np.stack([network.preprocessing.read(photo) for photo in block])
+        files = [photo.read_bytes() for photo in block]
         for name, run in runs.items():
             predicted[name] += [network.labels[number] for number in run(pictures, files).argmax(axis=1)]
     return predicted

@@ -17,6 +17,7 @@ from landmarks.common.files import read_json, whole_folder
 from landmarks.dataset import places, schema, tables
 from landmarks.demo import world
 from landmarks.images import decoding
+from landmarks.images.photo_store import PhotoStore
 from landmarks.privacy import gate, redaction
 from landmarks.reporting import gallery
 
@@ -75,7 +76,8 @@ def _draw_keypoints(figure: Path, anonymous: Path, features: features_file.Featu
     pairs: list[tuple[int, int]] = list(combinations(candidates.tolist(), 2)) or [(int(candidates[0]),) * 2]
     matched = [(match(*pair), pair) for pair in pairs]
     best, (one, other) = max(matched, key=lambda each: each[0].inliers.sum())
-    pictures = [decoding.read(anonymous / f"{features.ids[i]}.jpg", settings.long_side) for i in (one, other)]
+    store = PhotoStore(anonymous)
+    pictures = [decoding.read(store[features.ids[i]], settings.long_side) for i in (one, other)]
     points = [features.points[one], features.points[other]]
     gallery.keypoints_and_matches(figure, pictures, points, match(one, one), best, settings.detector, settings.count)
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,12 +12,20 @@ import stage
 from landmarks.classical import features_file, local_features
 from landmarks.classical.local_features import FeatureConfig, FeatureSettings, KeypointsConfig
 from landmarks.common import parallel
-from landmarks.common.files import sha256, write_json
+from landmarks.common.files import write_json
 from landmarks.common.result_cache import ResultCache, code_hash, fingerprint, path_for
 from landmarks.dataset import schema, tables
 from landmarks.images import decoding
+from landmarks.images.photo_store import Photo, PhotoStore, sha256
 
 FEW = 32  # keypoints that the thesis laid end to end: with fewer, its row ends in zeros
+
+
+class Task(NamedTuple):
+    """A photo to describe: all that a worker is told of it."""
+
+    id: str
+    photo: Photo
 
 
 def main(
@@ -35,16 +43,20 @@ def main(
     """
     settings = FeatureSettings(**vars(keypoints), **vars(feature))
     landmarks = tables.read(listing, ["id", "landmark_id"]).set_index("id")["landmark_id"]
-    there = decoding.listed(anonymous, landmarks.index)
+    store = PhotoStore(anonymous)
+    there = store.listed(landmarks.index)
     ids = [photo for photo in there if landmarks[photo] != schema.UNKNOWN]  # no classical model is given the others
-    made_by, describe = _identity(settings), partial(_described, folder=anonymous, settings=settings)
-    keys = {photo: f"{made_by} {sha256(anonymous / f'{photo}.jpg')}" for photo in ids}
+    made_by, describe = _identity(settings), partial(_described, settings=settings)
+    keys = {photo: f"{made_by} {sha256(store[photo])}" for photo in ids}
     with ResultCache(path_for(described)) as cache:
         fresh = [photo for photo in ids if cache.get(keys[photo]) is None]
-        results = parallel.sound(parallel.each(describe, fresh, f"keypoints {described.stem}"))
+        tasks = [Task(photo, store[photo]) for photo in fresh]
+        results = parallel.sound(
+            parallel.each(describe, tasks, f"keypoints {described.stem}", shared=store.needs_folder)
+        )
         for photo, content in zip(fresh, results, strict=True):
             cache.put(keys[photo], content)
-        contents = ((photo, cache.get(keys[photo]) or describe(photo)) for photo in ids)
+        contents = ((photo, cache.get(keys[photo]) or describe(Task(photo, store[photo]))) for photo in ids)
         rows = (features_file.unpacked(content, photo, landmarks[photo], settings) for photo, content in contents)
         features_file.write(described, settings, rows)
         cache.prune(keys.values())
@@ -65,13 +77,13 @@ def _identity(settings: FeatureSettings) -> str:
     return fingerprint({**asdict(settings), "code": code_hash(*modules), **versions})
 
 
-def _described(photo: str, folder: Path, settings: FeatureSettings) -> bytes:
+def _described(task: Task, settings: FeatureSettings) -> bytes:
     """Return the row of a photo, packed, its landmark left empty."""
-    picture = decoding.read(folder / f"{photo}.jpg", settings.long_side)
+    picture = decoding.read(task.photo, settings.long_side)
     points, values, found = local_features.describe(picture, settings)
     side = max(picture.shape[:2])
     where = [(*(v / side for v in (*point.pt, point.size)), point.angle) for point in points]
-    row = features_file.Row(photo, "", found, np.array(where, np.float32).reshape(-1, 4), values)
+    row = features_file.Row(task.id, "", found, np.array(where, np.float32).reshape(-1, 4), values)
     return features_file.packed(row)
 
 

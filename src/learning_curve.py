@@ -1,6 +1,6 @@
 """How many training photos does each model need?"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 import stage
 from landmarks.classical import classifiers, features_file, saved_models
-from landmarks.common.files import sha256
 from landmarks.common.knobs import Knob
 from landmarks.common.result_cache import ArrayCache
 from landmarks.dataset import schema, tables
 from landmarks.evaluation import ensembles
 from landmarks.evaluation.learning_curve import Subset, subsets
+from landmarks.images.photo_store import Photo, PhotoStore, sha256
 
 Values = NDArray[np.floating[Any]]
 
@@ -55,10 +55,10 @@ def main(
         subsets(rows["landmark_id"].to_numpy(), groups, train, learning_curve.photos, learning_curve.draws, seed)
     )
     labels = sorted(set(rows["landmark_id"]), key=schema.natural)
-    params = stage.params()
+    params, store = stage.params(), PhotoStore(anonymous)
     with ArrayCache(table, [asdict(learning_curve), seed, sha256(stage.VERSIONS), sha256(split)]) as cache:
 
-        def curve(files: list[Path], fit: Callable[[], Iterator[Values]]) -> Values:
+        def curve(files: Sequence[Photo], fit: Callable[[], Iterator[Values]]) -> Values:
             """Probabilities of the validation photos by subset, (subsets, n, labels), of a model that is made of ``files``."""
             made_of = [sha256(file) for file in files]
             if (values := cache.find(made_of)) is None:
@@ -72,8 +72,8 @@ def main(
         for name, network in params["networks"].items():
             if params["cnn"]["recipe"] == "frozen" and not network["augment"]:
                 file = models / f"{name}.json"
-                files = [file, file.with_suffix(".weights.h5"), *(anonymous / f"{photo}.jpg" for photo in rows.index)]
-                found[name] = curve(files, partial(_network, file, anonymous, rows, drawn))
+                made_of = [file, file.with_suffix(".weights.h5"), *(store[photo] for photo in rows.index)]
+                found[name] = curve(made_of, partial(_network, file, anonymous, rows, drawn))
         cache.forget_others()
     actual = rows["landmark_id"].map(labels.index).to_numpy(np.int64)[held_out]
     for name, members in params["ensembles"].items():

@@ -13,6 +13,7 @@ from landmarks.common.errors import InputError
 from landmarks.common.files import as_text, read_json
 from landmarks.dataset import tables
 from landmarks.images import folders
+from landmarks.images.photo_store import Photo, PhotoStore
 from landmarks.privacy import gate, verdicts
 from landmarks.reporting import html_page, review
 
@@ -76,9 +77,13 @@ def _options(used: dict[str, Any], params: dict[str, Any]) -> list[str]:
     return options
 
 
-def _originals(images: Path) -> dict[str, Path]:
+def _originals(images: Path) -> dict[str, Photo]:
     """The photos by the names of their results, as the anonymize script and its quarantine.csv write them."""
-    paths = {str(path.relative_to(images).with_suffix("")): path for path in folders.list_photos(images).paths}
+    if (store := PhotoStore(images)).shards:
+        return {photo: store[photo] for photo in store}
+    paths: dict[str, Photo] = {
+        str(path.relative_to(images).with_suffix("")): path for path in folders.list_photos(images).paths
+    }
     return {**{as_text(name): path for name, path in paths.items()}, **paths}
 
 

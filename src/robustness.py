@@ -21,14 +21,15 @@ from landmarks.common.knobs import Knob
 from landmarks.common.result_cache import ArrayCache
 from landmarks.dataset import prediction_files, schema, tables
 from landmarks.evaluation import ensembles
-from landmarks.images import decoding, disturbances
+from landmarks.images import decoding, disturbances, photo_store
+from landmarks.images.photo_store import Photo, PhotoStore
 from landmarks.images.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from landmarks.deep.classifier import Classifier
 
 UNDISTURBED = "none"
-Task = tuple[Path, str, float]  # a photo, what happens to it, how strongly
+Task = tuple[Photo, str, float]  # a photo, what happens to it, how strongly
 Probabilities = NDArray[np.floating[Any]]
 
 
@@ -92,7 +93,8 @@ def main(
     tables.require_parts(split, rows["split"], ("validation", "test"))
     params, labels = stage.params(), sorted(set(rows["landmark_id"]), key=schema.natural)
     shown = rows.loc[_by_turns(rows[rows["split"] == "test"])[: robustness.photos]]
-    photos = [anonymous / f"{photo}.jpg" for photo in shown.index]
+    store = PhotoStore(anonymous)
+    photos = [store[photo] for photo in shown.index]
     made_of = {
         name: [folder / f"{name}.skops", keypoints / f"{model['features']}.arrow"]
         for name, model in params["models"].items()
@@ -100,7 +102,9 @@ def main(
     made_of |= {name: [folder / f"{name}.json", folder / f"{name}.weights.h5"] for name in params["networks"]}
     hashes = {name: [sha256(file) for file in files] for name, files in made_of.items()}
     kinds = list(_strengths(robustness))
-    with ArrayCache(table, [kinds, labels, sha256(stage.VERSIONS), [sha256(photo) for photo in photos]]) as cache:
+    with ArrayCache(
+        table, [kinds, labels, sha256(stage.VERSIONS), [photo_store.sha256(photo) for photo in photos]]
+    ) as cache:
         kept = {name: cache.find(hashes[name]) for name in made_of}
         found: dict[str, Probabilities] = {name: values for name, values in kept.items() if values is not None}
         if missing := [name for name in made_of if name not in found]:

@@ -139,10 +139,15 @@ def _tested(table: Path, anonymous: Path) -> Iterator[tuple[float, float]]:
     from PIL import Image
 
     from landmarks.dataset import csv_rows
+    from landmarks.images.photo_store import PhotoStore
 
+    store = PhotoStore(anonymous)
     for row in csv_rows.read(table, ("id", "confidence")) if table.is_file() else ():
-        if (photo := anonymous / f"{row['id']}.jpg").is_file():
-            with Image.open(photo) as opened:  # reads its header alone
+        if row["id"] in store:
+            with (
+                store[row["id"]].open("rb") as file,
+                Image.open(file) as opened,
+            ):  # reads the header of a single file alone
                 yield float(row["confidence"]), opened.width * opened.height / 1e6
 
 

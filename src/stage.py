@@ -37,6 +37,13 @@ class TitleConfig:
     title: Annotated[str, Knob("What the photos are of")]
 
 
+@dataclass(frozen=True)
+class StorageConfig:
+    """The block ``storage`` of params.yaml."""
+
+    shard: Annotated[int, Knob("Photos in a TAR file of data/images and data/anonymous; 0: a file a photo", min=0)]
+
+
 Seed = Annotated[int, Knob("Of everything random but the choice of photos", min=0)]
 
 

@@ -19,6 +19,8 @@ from work import DeadlyPath, double, meet, slow
 from landmarks.common import cluster, parallel
 from landmarks.common.errors import InputError
 from landmarks.common.result_cache import ResultCache
+from landmarks.images import object_store, photo_store
+from landmarks.images.photo_store import PhotoStore
 from landmarks.privacy import gate
 
 pytestmark = pytest.mark.slow
@@ -46,15 +48,22 @@ def workers(address: str, count: int, cwd: Path = ROOT, **environment: str) -> c
     return dask("worker", address, *options, cwd=cwd, **environment)
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """A scheduler on loopback with two workers, as docs/scale.md starts them."""
+@contextlib.contextmanager
+def scheduler() -> Iterator[str]:
+    """The address of a scheduler on loopback."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    with dask("scheduler", "--host", "127.0.0.1", "--port", port), workers(f"tcp://127.0.0.1:{port}", 2):
+    with dask("scheduler", "--host", "127.0.0.1", "--port", port):
         yield f"tcp://127.0.0.1:{port}"
         cluster._client(f"tcp://127.0.0.1:{port}").close()
-        cluster._client.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The same with two workers, as docs/scale.md starts them."""
+    with scheduler() as address, workers(address, 2):
+        yield address
+    cluster._client.cache_clear()
 
 
 @pytest.fixture
@@ -99,6 +108,31 @@ def test_stages_write_the_same_bytes_as_on_this_machine(
     here = stages(tmp_path / "here")
     assert len(here) > 36
     assert there == here
+
+
+def test_workers_without_the_folder_read_its_photos_from_the_object_store(
+    script: Script, photos: Path, tmp_path: Path
+) -> None:
+    folder, orb = tmp_path / "anonymous", ("--detector", "orb", "--protocol", "joint")
+    shutil.copytree(photos / "images", folder)
+    store = {"LANDMARKS_STORE": f"file://{tmp_path}/store"}
+    photo_store.arrange(folder, list(PhotoStore(folder)), 10)
+
+    def described(name: str, **environment: str) -> bytes:
+        done = script(
+            "keypoints", photos / "photos.csv", folder, tmp_path / name, tmp_path / "c.json", *orb, **environment
+        )
+        assert done.returncode == 0, done.stderr
+        return (tmp_path / name).read_bytes()
+
+    here = described("here.arrow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(*store.popitem())
+        assert object_store.upload(PhotoStore(folder).shards) == 4
+        for shard in folder.glob("*.tar"):
+            shard.unlink()
+        with scheduler() as address, workers(address, 1, cwd=tmp_path):
+            assert described("there.arrow", LANDMARKS_CLUSTER=address) == here
 
 
 def test_a_worker_that_is_killed_once_costs_no_result(on: str, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,6 +56,7 @@ def each(
     items: Sequence[Item],
     processes: int,
     killed: Callable[[int], Result],
+    shared: bool = True,
 ) -> Generator[Result]:
     """Yield ``function(item)``, which raises nothing, in the order of ``items``, computed by the workers of the scheduler at ``address``.
 
@@ -65,7 +66,7 @@ def each(
     Raises ``InputError`` if the scheduler cannot be reached, has no worker, or has one of other code, versions or folders.
     """
     if items:
-        with _witness() as witness:
+        with _witness() if shared else nullcontext() as witness:
             client = _local(processes) if address == LOCAL else _client(address)
             yield from _Run(client, (identity(), witness, pickle.dumps(function)), items, killed).results()
 
@@ -153,7 +154,7 @@ def _result(future: Future) -> tuple[float, list[Any]]:
     return seconds, results
 
 
-def _batch(expected: Identity, witness: Path, work: bytes, items: list[Any]) -> tuple[float, list[Any]]:
+def _batch(expected: Identity, witness: Path | None, work: bytes, items: list[Any]) -> tuple[float, list[Any]]:
     """On a worker: seconds and results of ``items``. Raises ``InputError`` if it is another code's, or sees other folders."""
     worker = get_worker()
     if problem := _refusal(expected, witness, worker.state.nthreads):
@@ -163,12 +164,12 @@ def _batch(expected: Identity, witness: Path, work: bytes, items: list[Any]) -> 
     return time.monotonic() - start, results
 
 
-def _refusal(expected: Identity, witness: Path, threads: int) -> str:
-    """Why this process may not work for who sent ``expected`` and wrote ``witness``; empty if it may."""
+def _refusal(expected: Identity, witness: Path | None, threads: int) -> str:
+    """Why this process may not work for who sent ``expected`` and wrote ``witness``, if anything; empty if it may."""
     for name, value in expected.items():
         if (own := identity().get(name, "missing")) != value:
             return f"its {name} is {own}, here it is {value}"
-    if not witness.exists():
+    if witness and not witness.exists():
         return f"it does not see the folder {witness.parent} that the photos are in"
     return f"it has {threads} threads, and OpenCV's networks take one" if threads > 1 else ""
 

@@ -54,32 +54,33 @@ def environment(name: str) -> int:
 
 
 def each(
-    function: Callable[[Item], Result], items: Sequence[Item], label: str, unit: str = "photo"
+    function: Callable[[Item], Result], items: Sequence[Item], label: str, unit: str = "photo", shared: bool = True
 ) -> Generator[Result | Failure]:
     """Yield ``function(item)`` in the order of ``items``; an exception is yielded as a ``Failure``.
 
     Each call runs on one thread, so that results do not depend on the number of workers. Memory holds one block of results,
-    however slowly they are consumed. Where ``LANDMARKS_CLUSTER`` names a scheduler, its workers do it: see ``cluster.each``.
+    however slowly they are consumed. Where ``LANDMARKS_CLUSTER`` names a scheduler, its workers do it: see ``cluster.each``;
+    without ``shared`` they need no folder of this machine.
 
     If a worker process is killed, the block's items that are still missing are done one at a time in a single new process;
     the ``Failure`` of an item that ends that one too holds a ``KilledError``. With one worker the items are
     worked on in this process.
     """
     address = os.environ.get(CLUSTER)
-    results = _on_cluster(address, function, items, unit) if address else _blocks(function, items, unit)
+    results = _on_cluster(address, function, items, unit, shared) if address else _blocks(function, items, unit)
     with closing(results):
         yield from progress.over(results, len(items), label, unit)
 
 
 def _on_cluster(
-    address: str, function: Callable[[Item], Result], items: Sequence[Item], unit: str
+    address: str, function: Callable[[Item], Result], items: Sequence[Item], unit: str, shared: bool
 ) -> Generator[Result | Failure]:
     from landmarks.common import cluster  # here: who works on this machine needs no Dask
 
     def killed(place: int) -> Result | Failure:
         return Failure(KilledError(f"{_name(items[place], unit, place)}: {KILLED}"))
 
-    yield from cluster.each(address, partial(_one, function), items, workers(), killed)
+    yield from cluster.each(address, partial(_one, function), items, workers(), killed, shared)
 
 
 def _blocks(function: Callable[[Item], Result], items: Sequence[Item], unit: str) -> Generator[Result | Failure]:

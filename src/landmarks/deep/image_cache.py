@@ -5,7 +5,6 @@ import os
 import tempfile
 from collections.abc import Iterable
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from landmarks.common import parallel, progress
 from landmarks.common.errors import InputError
+from landmarks.images.photo_store import PhotoStore
 from landmarks.images.preprocessing import Preprocessing
 
 Pictures = NDArray[np.uint8]
@@ -21,23 +21,20 @@ DEFAULT = 1024
 
 
 def preprocessed(folder: Path, ids: list[str], preprocessing: Preprocessing) -> Pictures:
-    """The photos ``folder/<id>.jpg``, the views of each one below the other, uint8 RGB (n, views * size, size, 3), read-only.
+    """The photos of a ``PhotoStore``, the views of each one below the other, uint8 RGB (n, views * size, size, 3), read-only.
 
     Above ``LANDMARKS_CACHE`` megabytes (1,024) they lie in a file without a name, which ends with the process.
     Raises ``InputError`` if a photo cannot be read, or the disk is full.
     """
     # threads: processes take twice the time of both cores for 600 photos, since they have to start
-    read = parallel.threads(partial(_read, folder, preprocessing), ids)
+    store = PhotoStore(folder)
+    read = parallel.threads(lambda photo: preprocessing.read(store[photo]), ids)
     shape = (len(ids), *preprocessing.shape)
     with closing(read):  # or a process that ends with an error would abort in its threads
         pictures = progress.over(read, len(ids), "decode")
         if np.prod(shape, dtype=np.int64) <= (parallel.environment(MEGABYTES) or DEFAULT) * 2**20:
             return np.fromiter(pictures, np.dtype((np.uint8, shape[1:])), len(ids))
         return _on_disk(pictures, shape)
-
-
-def _read(folder: Path, preprocessing: Preprocessing, photo: str) -> Pictures:
-    return preprocessing.read(folder / f"{photo}.jpg")
 
 
 def _on_disk(pictures: Iterable[Pictures], shape: tuple[int, ...]) -> Pictures:

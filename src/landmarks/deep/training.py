@@ -20,6 +20,7 @@ from landmarks.deep.classifier import Classifier, Features
 from landmarks.deep.config import Recipe
 from landmarks.deep.runtime import tf
 from landmarks.evaluation import calibration
+from landmarks.images.photo_store import PhotoStore
 
 ClassIds = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -43,7 +44,7 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelledPhotos:
-    """Photo ``i`` is ``folder/ids[i].jpg``, of class ``class_ids[i]``, whose name is ``labels[class_ids[i]]``.
+    """Photo ``i`` is ``ids[i]`` in ``folder``, of class ``class_ids[i]``, whose name is ``labels[class_ids[i]]``.
 
     Near-duplicates have the same number in ``groups``.
     """
@@ -257,12 +258,12 @@ def vectors(
     size, shown = recipe.preprocessing.size, len(recipe.preprocessing.views)
     count = recipe.training.augmentations if recipe.network.augment else 0
     learnt = train | (validation & recipe.training.refit)
-    forward_pass = backbones.compiled(backbone)
+    forward_pass, store = backbones.compiled(backbone), PhotoStore(photos.folder)
 
     def views(row: int) -> NDArray[np.uint8]:
         """The photo's views, and its augmented ones if it is for training."""
         photo = photos.ids[row]
-        squares = recipe.preprocessing.read(photos.folder / f"{photo}.jpg").reshape(shown, size, size, 3)
+        squares = recipe.preprocessing.read(store[photo]).reshape(shown, size, size, 3)
         ranges, numbers = recipe.training.augmentation, range(count if learnt[row] else 0)
         drawn = [augmentation.view(squares[0], photo, number, ranges, recipe.seed) for number in numbers]
         return np.concatenate([squares, np.stack(drawn)]) if drawn else squares

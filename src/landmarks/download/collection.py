@@ -11,13 +11,14 @@ import pandas as pd
 from requests.adapters import BaseAdapter
 
 from landmarks.common import parallel, progress
-from landmarks.common.files import sha256, whole
+from landmarks.common.files import whole
 from landmarks.common.result_cache import ResultCache, fingerprint
 from landmarks.common.status import Status
 from landmarks.dataset import schema
 from landmarks.download import archives, storage
 from landmarks.download.fetcher import Answer, Fetcher, FetchSettings
-from landmarks.images import decoding
+from landmarks.images import decoding, photo_store
+from landmarks.images.photo_store import PhotoStore, sha256
 
 RETRY = "LANDMARKS_RETRY"  # an environment variable: ask again for photos that failed in an earlier run
 COLUMNS = ("id", "url", "landmark_id", "reserve")  # of a sample
@@ -151,8 +152,11 @@ class Collection:
         return small_enough and (answer.width, answer.height) == size and answer.width_asked in widths
 
     def _in_folder(self, answer: Answer) -> bool:
-        path = self.folder / f"{answer.id}.jpg"
-        return path.is_file() and sha256(path) == answer.sha256
+        return answer.id in self._store and sha256(self._store[answer.id]) == answer.sha256
+
+    @cached_property
+    def _store(self) -> PhotoStore:
+        return PhotoStore(self.folder)
 
     def _restore(self, answer: Answer) -> bool:
         """Put a duplicate of an earlier run back into the folder, until it is known whether it still is one."""
@@ -184,17 +188,17 @@ class Collection:
         answers = [*self.earlier, *self.answers.values()]
         return list({(answer.id, answer.asked): answer for answer in answers}.values())
 
-    def prune_folder(self) -> None:
-        """Remove the files that are not part of the result. Duplicates go to the cache: the next run asks for none of them."""
-        answers = {f"{answer.id}.jpg": answer for answer in self.result()}
-        cached: set[str] = set()
-        for file in self.folder.iterdir():
-            answer = answers.get(file.name)
-            if answer and answer.status == Status.DUPLICATE and answer.sha256 not in cached:
-                self.cache.put(_content_key(answer.sha256), file.read_bytes())
+    def arrange_folder(self, shard: int) -> None:
+        """Leave the result in the folder and nothing else, as ``photo_store.arrange`` does.
+
+        Duplicates go to the cache: the next run asks for none of them.
+        """
+        answers, cached = self.result(), set[str]()
+        for answer in answers:
+            if answer.status == Status.DUPLICATE and answer.sha256 not in cached and answer.id in self._store:
+                self.cache.put(_content_key(answer.sha256), self._store[answer.id].read_bytes())
                 cached.add(answer.sha256)
-            if not answer or answer.status != Status.OK:
-                file.unlink()
+        photo_store.arrange(self.folder, [answer.id for answer in answers if answer.status == Status.OK], shard)
 
     def prune_cache(self, failures: bool) -> None:
         """Remove the answers that are not part of the result, and without ``failures`` those as well."""

@@ -2,7 +2,6 @@
 
 import io
 import zlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from landmarks.common.errors import InputError
 from landmarks.common.files import whole
 from landmarks.common.status import Status, StatusError
 from landmarks.images import formats, segments
+from landmarks.images.photo_store import Photo
 
 Picture = NDArray[np.uint8]
 
@@ -37,16 +37,16 @@ class Head(NamedTuple):
     content: bytes  # of a PNG or WebP without metadata, which would stop Pillow if it is damaged or large
 
 
-def read(path: Path, long_side: int = 0) -> Picture:
+def read(photo: Photo, long_side: int = 0) -> Picture:
     """Decode a photo upright (EXIF turn applied): uint8 BGR (height, width, 3).
 
     ``long_side`` above 0 caps the longer side, in pixels; JPEG is then decoded at the smallest sufficient scale.
     Raises ``InputError`` if the file does not decode.
     """
     try:
-        return decode(path.read_bytes(), long_side)
-    except InputError as error:
-        raise unreadable(path, error) from None
+        return decode(photo.read_bytes(), long_side)
+    except StatusError as error:
+        raise unreadable(photo, error) from None
 
 
 def decode(photo: bytes | Head, long_side: int = 0, exact: bool = True) -> Picture:
@@ -194,10 +194,10 @@ def _short_webp(content: bytes) -> bool:
     return content[8:12] == b"WEBP" and len(content) < int.from_bytes(content[4:8], "little") + 8
 
 
-def unreadable(path: Path, error: InputError) -> InputError:
-    """The error of a file that does not decode."""
+def unreadable(photo: Photo, error: StatusError) -> InputError:
+    """The error of a photo that does not decode."""
     return InputError(
-        f"{path}: does not decode as a photo: {error} (read are {', '.join(formats.READ)}); remove it and run: dvc repro"
+        f"{photo}: does not decode as a photo: {error} (read are {', '.join(formats.READ)}); remove it and run: dvc repro"
     )
 
 
@@ -208,13 +208,3 @@ def write(path: Path, picture: Picture, quality: int) -> None:
         raise InputError(f"{path}: cannot be encoded as JPEG")
     with whole(path) as partial:
         partial.write_bytes(content.tobytes())
-
-
-def listed(folder: Path, known: Iterable[str]) -> list[str]:
-    """List the ids of the photos in ``folder``, sorted. Raises ``InputError`` if there are none or one is not ``known``."""
-    ids = sorted(path.stem for path in folder.glob("*.jpg"))
-    if not ids:
-        raise InputError(f"{folder}: no photos; run the stage that makes it: dvc repro")
-    if others := set(ids).difference(known):
-        raise InputError(f"{folder}/{min(others)}.jpg: in no table of downloads; remove it or run: dvc repro anonymize")
-    return ids

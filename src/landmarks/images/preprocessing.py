@@ -1,7 +1,6 @@
 """How a photo becomes what a network sees: one object, saved with the model, used in training, prediction and export alike."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import cv2
@@ -9,8 +8,10 @@ import numpy as np
 
 from landmarks.common.errors import InputError
 from landmarks.common.knobs import Knob
+from landmarks.common.status import StatusError
 from landmarks.images import decoding
 from landmarks.images.decoding import Picture
+from landmarks.images.photo_store import Photo
 
 View = Literal["middle", "squashed", "top_left", "bottom_right", "mirror"]
 CORNER = 4, 5  # a corner view has this share of the shorter side
@@ -52,12 +53,12 @@ class Preprocessing:
         """Whether the first view, which explanations speak of, is the middle square; if not, all of the photo."""
         return self.views[0] == "middle"
 
-    def read(self, path: Path) -> Picture:
-        """The views of the photo in a file, uint8 RGB of ``shape``. Raises ``InputError`` if it does not decode."""
+    def read(self, photo: Photo) -> Picture:
+        """The views of a photo, uint8 RGB of ``shape``. Raises ``InputError`` if it does not decode."""
         try:
-            return self.decode(path.read_bytes())
-        except InputError as error:
-            raise decoding.unreadable(path, error) from None
+            return self.decode(photo.read_bytes())
+        except StatusError as error:
+            raise decoding.unreadable(photo, error) from None
 
     def decode(self, content: bytes) -> Picture:
         """The photo in memory, at the smallest JPEG scale that suffices. Raises ``InputError`` as ``decoding.decode`` does."""

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from landmarks.common.errors import InputError
 from landmarks.common.knobs import Knob
 from landmarks.common.result_cache import ResultCache, code_hash, fingerprint
 from landmarks.images import decoding, perceptual_hash
+from landmarks.images.photo_store import Photo, PhotoStore, sha256
 from landmarks.privacy import boxes, cascade, face_detectors, onnx_input, redaction, verdicts
 from landmarks.privacy.verdicts import NO_VERDICTS, PhotoVerdicts, Verdicts
 
@@ -108,7 +109,7 @@ def identity(settings: GateSettings) -> dict[str, Any]:
     return {**values, "model_sha256": settings.search().digests(), "code": code[:16]}
 
 
-def examine(original: Path, target: Path, settings: GateSettings, decided: Verdicts = NO_VERDICTS) -> PassedPhoto:
+def examine(original: Photo, target: Path, settings: GateSettings, decided: Verdicts = NO_VERDICTS) -> PassedPhoto:
     """Write ``original`` to ``target`` with its faces obscured, as a JPEG without metadata.
 
     A photo in which nothing scores ``confidence`` passes unchanged. In any other, all that scores the lower ``recheck`` is
@@ -154,12 +155,12 @@ def obscured(
 
 
 def examine_all(
-    originals: dict[str, Path], folder: Path, cache: ResultCache, earlier: dict[str, Any], settings: GateSettings,
+    originals: Mapping[str, Photo], folder: Path, cache: ResultCache, earlier: dict[str, Any], settings: GateSettings,
     identity: dict[str, Any], decided: Verdicts = NO_VERDICTS,
 ) -> Generator[tuple[str, PassedPhoto | QuarantineError, bool]]:  # fmt: skip
     """Examine photos into ``folder/<id>.jpg``, each once under the same settings, models and code (``identity``).
 
-    ``originals`` are paths by id, ``earlier`` the records of a finished run under this identity, by id; ``cache`` holds those
+    ``originals`` are photos by id, ``earlier`` the records of a finished run under this identity, by id; ``cache`` holds those
     of runs that did not finish, so that the next one resumes. Yields each id, in order; its record, or why it did not pass;
     whether it was examined now. It is not while its original and the file that was written are both there, to the byte, and
     what a person decided about it (``decided``) is the same.
@@ -167,17 +168,17 @@ def examine_all(
     made_by = fingerprint(identity)
     by_source = {record["source"]: record for record in earlier.values()}
     known: dict[str, PassedPhoto] = {}
+    done = PhotoStore(folder)
     for photo, original in originals.items():
-        written = folder / f"{photo}.jpg"
-        if original.is_file() and written.is_file():
-            source = files.sha256(original)
+        if original.is_file() and photo in done:
+            source = sha256(original)
             content = cache.get(_key(made_by, source))
             record = json.loads(content) if content else by_source.get(source)
             person = decided.get(source, verdicts.NONE).record()
-            if record and record["verdicts"] == person and record["sha256"] == files.sha256(written):
+            if record and record["verdicts"] == person and record["sha256"] == sha256(done[photo]):
                 known[photo] = PassedPhoto(**record)
                 continue
-        written.unlink(missing_ok=True)  # of another original, or under other settings
+        (folder / f"{photo}.jpg").unlink(missing_ok=True)  # of another original, or under other settings
     fresh = [photo for photo in originals if photo not in known]
     results = _examine_each([Original(photo, originals[photo]) for photo in fresh], folder, settings, decided)
     with closing(results):
@@ -199,7 +200,7 @@ class Original(NamedTuple):
     """A photo to examine: all that a worker is told of it."""
 
     id: str
-    path: Path
+    path: Photo
 
 
 def _examine_each(

@@ -54,11 +54,12 @@ MEANINGS = {
 
 
 def write(
-    path: Path, title: str, labels: Sequence[str], photos: Mapping[str, int], licences: Sequence[str], split: Path
-) -> None:
+    path: Path, title: str, labels: Sequence[str], photos: Mapping[str, int], licences: Sequence[str], split: Path,
+    shards: bool = False,
+) -> None:  # fmt: skip
     """Write the dataset as Croissant tells it; ``photos`` by part, ``split`` the table of the split stage.
 
-    The addresses in it are relative to the folder of ``path``; `dvc pull` brings the files.
+    The addresses in it are relative to the folder of ``path``; `dvc pull` brings the files, of photos TARs with ``shards``.
     """
     parts = ", ".join(f"{count} for {part}" for part, count in photos.items())
     described = {
@@ -81,15 +82,17 @@ def write(
             {
                 "@type": "cr:FileSet",
                 "@id": "photos",
-                "encodingFormat": "image/jpeg",
-                "includes": f"{_beside(path, split.parent)}/anonymous/*.jpg",
+                "encodingFormat": "application/x-tar" if shards else "image/jpeg",
+                "includes": f"{_beside(path, split.parent)}/anonymous/*.{'tar' if shards else 'jpg'}",
             },
         ],
         "recordSet": [
             {
                 "@type": "cr:RecordSet",
                 "@id": "rows",
-                "description": "A row a photo; its picture is data/anonymous/<id>.jpg.",
+                "description": "A row a photo; its picture is <id>.jpg in data/anonymous"
+                + " or a TAR there" * shards
+                + ".",
                 "key": {"@id": "rows/id"},
                 "field": [_field(column, meaning) for column, meaning in MEANINGS.items()],
             }

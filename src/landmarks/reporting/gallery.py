@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from landmarks.images import decoding
+from landmarks.images.photo_store import PhotoStore
 from landmarks.reporting.figures import RIGHT, WIDE, WRONG, Picture, canvas, cells, save, show
 from landmarks.reporting.labels import shortened
 
@@ -127,10 +128,10 @@ def least_certain(path: Path, folder: Path, passed: dict[str, Any]) -> None:
     faces = [(face["score"], photo, face) for photo, record in passed.items() for face in record["faces"]]
     figure = Figure(figsize=(9, 6.4), layout="constrained")
     figure.suptitle("No face was found" if not faces else "The least certain faces, obscured: score and photo")
-    shown = sorted(faces, key=lambda one: one[:2])[:24]
+    shown, store = sorted(faces, key=lambda one: one[:2])[:24], PhotoStore(folder)
     names = shortened([photo for _, photo, _ in shown], 12)
     for place, (score, photo, face) in enumerate(shown):
-        picture = decoding.read(folder / f"{photo}.jpg")
+        picture = decoding.read(store[photo])
         wide, high = face["w"], face["h"]
         top, left = max(face["y"] - high, 0), max(face["x"] - wide, 0)
         crop = picture[top : face["y"] + 2 * high, left : face["x"] + 2 * wide]
@@ -194,14 +195,14 @@ def retrieval(path: Path, folder: Path, table: pd.DataFrame) -> None:
 
     ``table`` is that of the retrieve stage, as text: query, photo, same_landmark (true or false), inliers.
     """
-    queries = list(table.groupby("query", sort=False))
+    queries, store = list(table.groupby("query", sort=False)), PhotoStore(folder)
     figure, grid = cells(len(queries), max(len(rows) for _, rows in queries) + 1, 1.55, 1.6)
     for axes, (query, rows) in zip(grid, queries, strict=True):
-        show(axes[0], decoding.read(folder / f"{query}.jpg", SIDE), "query")
+        show(axes[0], decoding.read(store[str(query)], SIDE), "query")
         for cell, row in zip(axes[1:], rows.itertuples(), strict=False):
             same = row.same_landmark == "true"
             title = f"{'same place' if same else 'another'}, {row.inliers}"
-            show(cell, decoding.read(folder / f"{row.photo}.jpg", SIDE), title)
+            show(cell, decoding.read(store[str(row.photo)], SIDE), title)
             cell.title.set_color(RIGHT if same else WRONG)
     title = "Nearest training photos, and how many keypoints agree with the query on one homography"
     figure.suptitle(title, fontsize=10)
@@ -235,6 +236,7 @@ def mistakes(path: Path, folder: Path, wrong: dict[str, pd.DataFrame]) -> None:
 
     ``wrong`` has, by model: id, actual, predicted, confidence, the most confident first.
     """
+    store = PhotoStore(folder)
     shown = {name: rows.head(ERRORS) for name, rows in wrong.items() if len(rows)}
     landmarks = shortened([name for rows in shown.values() for name in (*rows["actual"], *rows["predicted"])], 15)
     figure, grid = cells(max(len(shown), 1), ERRORS, WIDE / ERRORS, 1.45)
@@ -242,7 +244,7 @@ def mistakes(path: Path, folder: Path, wrong: dict[str, pd.DataFrame]) -> None:
         axes[0].text(-0.1, 0.5, label, rotation=90, ha="right", va="center", transform=axes[0].transAxes, fontsize=9)
         errors = shown[name][["id", "actual", "predicted", "confidence"]].itertuples(index=False, name=None)
         for cell, (photo, actual, predicted, confidence) in zip(axes, errors, strict=False):
-            picture = decoding.read(folder / f"{photo}.jpg", SIDE)
+            picture = decoding.read(store[photo], SIDE)
             show(cell, picture, f"{landmarks[actual]}\nas {landmarks[predicted]}\n{confidence:.2f}")
             cell.title.set_size(7.5)
     faultless = [name for name in wrong if name not in shown]
@@ -253,13 +255,13 @@ def mistakes(path: Path, folder: Path, wrong: dict[str, pd.DataFrame]) -> None:
 
 def suspects(path: Path, folder: Path, rows: pd.DataFrame) -> None:
     """A contact sheet of the photos in ``folder`` whose label is suspected: the first of ``rows``, which have ``label_issues.COLUMNS``."""
-    shown = rows.head(SHEET * SUSPECTS)
+    shown, store = rows.head(SHEET * SUSPECTS), PhotoStore(folder)
     landmarks = shortened([*shown["actual"], *shown["predicted"]], 9)
     figure, grid = cells(max(-(-len(shown) // SHEET), 1), SHEET, WIDE / SHEET, 1.35)
     told = shown[["id", "actual", "predicted", "confidence"]].itertuples(index=False, name=None)
     for cell, (photo, actual, predicted, confidence) in zip(grid.flat, told, strict=False):
         title = f"{landmarks[actual]}; {landmarks[predicted]}?\n{float(confidence):.2f}"
-        show(cell, decoding.read(folder / f"{photo}.jpg", SIDE), title)
+        show(cell, decoding.read(store[photo], SIDE), title)
         cell.title.set_size(8)
     among = f", the first {len(shown)}" if len(shown) < len(rows) else ""
     figure.suptitle(

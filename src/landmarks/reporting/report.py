@@ -11,6 +11,7 @@ from landmarks.common.files import read_json, read_yaml
 from landmarks.dataset import places, tables
 from landmarks.evaluation import results
 from landmarks.evaluation.results import ModelScores
+from landmarks.images.photo_store import PhotoStore
 from landmarks.reporting import html_page, sections, svg_charts
 from landmarks.reporting.inputs import Inputs, dotted, flat, numbers, require
 
@@ -142,7 +143,6 @@ def _of_data(data: Path, facts: dict[str, Any], inputs: Inputs) -> dict[str, Any
     audit = inputs(data / "faces.json")
     examined = read_json(audit, "anonymize")
     require(audit, examined, ["photos"], "dvc repro --force anonymize")
-    kept = sorted((data / "anonymous").glob("*.jpg"))
     keypoints = {name: inputs(data / "keypoints" / f"{name}.arrow") for name in facts["data"]["keypoints"]}
     table, parameters = keypoints.get(facts["thesis"]["descriptors"]), facts["parameters"]
     return {
@@ -150,10 +150,16 @@ def _of_data(data: Path, facts: dict[str, Any], inputs: Inputs) -> dict[str, Any
         "commonest": sections.commonest(inputs(data / "clean.parquet"), parameters["sample"]["classes"]),
         "parts": sections.parts(split),
         "examples": sections.examples(split, examined["photos"], data / "anonymous"),
-        "anonymous": {"count": len(kept), "bytes": sum(path.stat().st_size for path in kept)},
+        "anonymous": _size(data / "anonymous"),
         "descriptors": sections.descriptors(table, parameters["encoding"]["keypoints"]) if table else None,
         "described_sizes": {name: path.stat().st_size for name, path in keypoints.items()},
     }
+
+
+def _size(anonymous: Path) -> dict[str, int]:
+    """How many photos there are, and their bytes on disk."""
+    count = len(list(PhotoStore(anonymous)))
+    return {"count": count, "bytes": sum(path.stat().st_size for path in anonymous.glob("*"))}
 
 
 def _of_models(models: Path, plots: Path, scored: dict[str, ModelScores], inputs: Inputs) -> dict[str, Any]:

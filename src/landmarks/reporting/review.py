@@ -14,9 +14,10 @@ from urllib.parse import quote
 
 import cv2
 
-from landmarks.common.files import as_text, sha256, whole
+from landmarks.common.files import as_text, whole
 from landmarks.common.result_cache import fingerprint
 from landmarks.images import decoding
+from landmarks.images.photo_store import Photo, sha256
 from landmarks.privacy import gate, redaction, verdicts
 from landmarks.privacy.redaction import Box
 from landmarks.reporting import html_page
@@ -49,7 +50,7 @@ class Review:
     questions: list[Question] = field(default_factory=list)
     photos: dict[str, dict[str, Any]] = field(default_factory=dict)  # by source, as ``_frame`` makes them
     crops: dict[Question, dict[str, Any] | None] = field(default_factory=dict)
-    files: dict[str, Path] = field(default_factory=dict)  # the originals, by source
+    files: dict[str, Photo] = field(default_factory=dict)  # the originals, by source
     hopeless: list[tuple[str, str]] = field(default_factory=list)  # in quarantine whatever a verdict says, and why
 
 
@@ -102,12 +103,12 @@ def _found_first(faces: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, An
 
 
 def prepare(
-    asked: Sequence[Question], quarantine: Mapping[str, str], originals: Mapping[str, Path], settings: gate.GateSettings,
+    asked: Sequence[Question], quarantine: Mapping[str, str], originals: Mapping[str, Photo], settings: gate.GateSettings,
     decided: verdicts.Verdicts, left_out: int,
 ) -> Review:  # fmt: skip
     """Read the photos of the questions ``asked``, and examine those in ``quarantine`` (reasons by name) again.
 
-    ``originals`` are paths by name. A photo in quarantine is shown as it would pass: obscured as far as the gate got.
+    ``originals`` are photos by name. A photo in quarantine is shown as it would pass: obscured as far as the gate got.
     """
     review = Review(left_out)
     overruled = [photo for photo, reason in quarantine.items() if reason.startswith(gate.STILL_FOUND)]
@@ -131,7 +132,7 @@ def prepare(
 
 
 def _ask_about(
-    review: Review, photo: str, original: Path | None, settings: gate.GateSettings, decided: verdicts.Verdicts
+    review: Review, photo: str, original: Photo | None, settings: gate.GateSettings, decided: verdicts.Verdicts
 ) -> None:
     """Add a photo in quarantine to ``review``, as it looks when it passes."""
     if original is None or not original.is_file():
@@ -174,7 +175,7 @@ def write(page: Path, review: Review, earlier: Iterable[verdicts.Verdict], save_
         for question in review.questions
     ]
     kept = [[one.source, as_text(one.photo), *(one.box or ("",) * 4), one.verdict] for one in earlier]
-    links = {source: _address(file, page) for source, file in review.files.items()}
+    links = {source: _address(file, page) if isinstance(file, Path) else "" for source, file in review.files.items()}
     facts = {
         "questions": questions,
         "photos": {source: {**frame, "file": links[source]} for source, frame in review.photos.items()},

@@ -18,6 +18,7 @@ from landmarks.common.errors import InputError
 from landmarks.dataset import catalogues, schema, tables
 from landmarks.evaluation.results import ModelScores
 from landmarks.images import decoding
+from landmarks.images.photo_store import PhotoStore
 from landmarks.reporting import html_page, svg_charts
 from landmarks.reporting.inputs import Inputs, layers_of, numbers, recipe
 
@@ -76,14 +77,13 @@ def parts(split: pd.DataFrame) -> list[tuple[str, list[int]]]:
 
 def examples(split: pd.DataFrame, audited: dict[str, Any], anonymous: Path) -> list[dict[str, Any]]:
     """An examined photo of each landmark, by turns without and with faces where there are both (figures 4 and 5)."""
-    shown = []
+    shown, store = [], PhotoStore(anonymous)
     groups = sorted(split.groupby("landmark_id"), key=lambda group: schema.natural(str(group[0])))
     for place, (landmark, rows) in enumerate(groups[:MANY]):
         wanted = bool(place % 2)
         chosen = min(rows.index, key=lambda id_: (bool(audited.get(id_, {}).get("faces")) != wanted, id_))
-        path = anonymous / f"{chosen}.jpg"
-        height, width = decoding.read(path).shape[:2]
-        small = html_page.photo(decoding.read(path, SIDE))
+        height, width = decoding.read(store[chosen]).shape[:2]
+        small = html_page.photo(decoding.read(store[chosen], SIDE))
         shown.append({"id": chosen, "landmark": landmark, "width": width, "height": height, "picture": small})
     return shown
 
@@ -166,13 +166,14 @@ def mistaken(confusion: Mapping[str, Path], anonymous: Path) -> dict[str, Any]:
             errors.setdefault((str(row.id), str(row.actual)), []).append(
                 (name, str(row.predicted), float(str(row.confidence)))
             )
+    store = PhotoStore(anonymous)
     ranked = sorted(errors.items(), key=lambda error: (-len(error[1]), error[0]))
     shown = [
         {
             "id": id_,
             "landmark": actual,
             "errors": found,
-            "picture": html_page.photo(decoding.read(anonymous / f"{id_}.jpg", SMALL)),
+            "picture": html_page.photo(decoding.read(store[id_], SMALL)),
         }
         for (id_, actual), found in ranked[:MISTAKEN]
     ]

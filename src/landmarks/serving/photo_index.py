@@ -13,6 +13,7 @@ from landmarks.common.errors import InputError
 from landmarks.dataset import csv_rows
 from landmarks.deep import classifier
 from landmarks.images import decoding
+from landmarks.images.photo_store import PhotoStore
 from landmarks.serving import samples
 from landmarks.serving.messages import SimilarPhoto
 from landmarks.serving.predictor import Predictor
@@ -26,7 +27,7 @@ COUNT = 5  # similar photos shown
 class PhotoIndex:
     """The anonymized training photos and their penultimate vectors, float32 (n, dimensions), each of length 1."""
 
-    folder: Path
+    store: PhotoStore
     ids: list[str]
     labels: list[str]
     vectors: Vectors
@@ -45,7 +46,7 @@ class PhotoIndex:
                 found.append(
                     SimilarPhoto(
                         id=photo, label=label, name=name(label), cosine=round(float(cosines[i]), 4),
-                        jpeg=samples.thumbnail(self.folder / f"{photo}.jpg"), **self.credits.get(photo, UNCREDITED),
+                        jpeg=samples.thumbnail(self.store[photo]), **self.credits.get(photo, UNCREDITED),
                     )
                 )  # fmt: skip
         return found
@@ -62,7 +63,7 @@ def build(
     """
     rows = [row for row in csv_rows.read(split, ("id", "landmark_id", "split")) if row["split"] == "train"]
     ids = [row["id"] for row in rows]
-    credits = {}
+    credits, store = {}, PhotoStore(folder)
     if attribution:
         known = csv_rows.read(attribution, ("id", *UNCREDITED))
         credits = {row["id"]: {column: row[column] for column in UNCREDITED} for row in known}
@@ -71,11 +72,11 @@ def build(
         for photo in ids:  # one by one: requests need the other cores
             if ending():
                 raise InputError("the server ends")
-            yield predictor.network.preprocessing.read(folder / f"{photo}.jpg")
+            yield predictor.network.preprocessing.read(store[photo])
 
     blocks = parallel.batched(pictures(), classifier.BLOCK)
     vectors = np.concatenate([predictor.forward(np.stack(block))[0] for block in blocks])
     return PhotoIndex(
-        folder=folder, ids=ids, labels=[row["landmark_id"] for row in rows], vectors=classifier.unit(vectors),
+        store=store, ids=ids, labels=[row["landmark_id"] for row in rows], vectors=classifier.unit(vectors),
         credits=credits,
     )  # fmt: skip

@@ -11,6 +11,7 @@ import cv2
 from landmarks.dataset import csv_rows
 from landmarks.dataset.places import Place
 from landmarks.images import decoding
+from landmarks.images.photo_store import Photo, PhotoStore
 
 EXAMPLES = ("id", "name", "author", "license", "source")  # columns of data/examples/photos.csv
 LONG_SIDE, QUALITY = 240, 80  # pixels and JPEG quality of small copies
@@ -23,7 +24,7 @@ class Sample:
     id: str
     label: str
     name: str
-    path: Path
+    path: Photo
     author: str = ""
     license: str = ""
     url: str = ""
@@ -38,13 +39,13 @@ def of_places(places: Mapping[str, Place]) -> Iterator[Sample]:
 
 def of_test_photos(places: Mapping[str, Place], anonymous: Path, split: Path) -> Iterator[Sample]:
     """The first test photo of each landmark: one that no model was trained on, faces obscured. Raises ``InputError``."""
-    seen = set()
+    seen, store = set(), PhotoStore(anonymous)
     for row in csv_rows.read(split, ("id", "landmark_id", "split")):
-        label, path = row["landmark_id"], anonymous / f"{row['id']}.jpg"
-        if row["split"] == "test" and label not in seen and path.is_file():
+        label, photo = row["landmark_id"], row["id"]
+        if row["split"] == "test" and label not in seen and photo in store:
             seen.add(label)
             name = places[label].name if label in places else label
-            yield Sample(id=f"place-{label}", label=label, name=name, path=path)
+            yield Sample(id=f"place-{label}", label=label, name=name, path=store[photo])
 
 
 def of_examples(table: Path) -> Iterator[Sample]:
@@ -56,9 +57,9 @@ def of_examples(table: Path) -> Iterator[Sample]:
         )  # fmt: skip
 
 
-def thumbnail(path: Path) -> str:
+def thumbnail(photo: Photo) -> str:
     """A small copy of a photo, a JPEG in base64. Raises ``InputError`` or ``OSError`` if it cannot be read."""
-    small = cv2.imencode(".jpg", decoding.read(path, LONG_SIDE), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+    small = cv2.imencode(".jpg", decoding.read(photo, LONG_SIDE), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
     return base64.b64encode(small.tobytes()).decode()
 
 

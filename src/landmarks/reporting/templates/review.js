@@ -140,6 +140,7 @@ function ask({ verdicts, boxes }) {
   at("title").textContent = `${state.now + 1} of ${questions.length}. ${kind.title}: ${question.photo}${score}`;
   at("meaning").textContent = kind.meaning;
   at("original").href = photo.file;
+  at("original").hidden = !photo.file;  // it lies in a shard
   const mine = boxes.filter(([, step]) => step.source === question.source);
   const marked = questions.filter((other) => other.source === question.source && other.box && other !== question);
   const drawn = [
