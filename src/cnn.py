@@ -31,7 +31,8 @@ def main(
     trained = training.fit(Recipe(cnn, network, seed), photos, train, validation)
     classifier.save(model, trained.network)
     tables.write(history, trained.history)
-    suspected = label_issues.table(photos.ids, photos.labels, photos.class_ids, trained.held_out)
+    ids, class_ids = rows.index[trained.judged], photos.class_ids[trained.judged]
+    suspected = label_issues.table(list(ids), photos.labels, class_ids, trained.held_out)
     tables.write(predictions.with_suffix(".suspects.csv"), suspected)
     right = prediction_files.write(predictions, rows.index, rows["landmark_id"], photos.labels, trained.probabilities)
     return prediction_files.accuracies(right, rows["split"])

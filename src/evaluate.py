@@ -30,11 +30,11 @@ def main(
     files = stage.declared(predictions, ".parquet", stage.models(), model)
     tested = prediction_files.Predictions(files, parts["landmark_id"])
     found = Evaluation(models=metrics.compare(tested, parts), data=_counted(counts, audit))
-    test = parts.index[parts["split"] == "test"]
+    test = parts["landmark_id"][parts["split"] == "test"]
     with whole_folder(confusion) as folder:
-        for name, table in tested.items():
-            rows = table.loc[test].rename_axis("id").reset_index()
-            tables.write(folder / f"{name}.csv", rows[list(prediction_files.COLUMNS)])
+        for name, path in files.items():
+            rows = prediction_files.answers(path, parts["landmark_id"]).loc[test.index]
+            tables.write(folder / f"{name}.csv", rows.rename_axis("id").reset_index())
     found.write(evaluation)
     write_json(results, found.metrics())
     return f"{len(tested)} models scored on {len(test)} test photos"

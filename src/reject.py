@@ -42,7 +42,7 @@ def main(
     divided = tables.read_split(split)
     parts = divided["split"]
     tables.require_parts(split, parts, ("validation", "test"))
-    answers = prediction_files.read(predictions, divided["landmark_id"])
+    answers = prediction_files.answers(predictions, divided["landmark_id"])
     right = (answers["actual"] == answers["predicted"]).to_numpy()
     confidence = answers["confidence"].to_numpy(float)
     least = open_set.threshold(confidence[(parts == "validation").to_numpy()], reject.accepted)

@@ -1,15 +1,20 @@
 """The solved head: logistic regression at its optimum, its strength chosen on photos that were held out."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import stats
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 from support import examples as count
 
+from landmarks.common import arrays
 from landmarks.deep import solved_head
+from landmarks.linear import sgd
 
 
 def examples(class_ids: NDArray[np.int64], views: int = 2, spread: float = 0.6) -> solved_head.Examples:
@@ -91,3 +96,52 @@ def test_views_that_are_not_for_training_change_nothing() -> None:
         for vectors in (taught.vectors, noise)
     )
     np.testing.assert_array_equal(one.kernel, other.kernel)
+
+
+@pytest.fixture
+def _in_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sgd, "STEPS", 200)
+    monkeypatch.setattr(sgd, "EXACT", 0)
+
+
+def test_a_head_learnt_in_passes_is_right_as_often_as_the_solved_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class_ids = np.random.default_rng(2).integers(0, 8, 1600)
+    taught = examples(class_ids, spread=0.45)
+    exact = solved_head.solve(taught, 8, 0)
+    monkeypatch.setattr(sgd, "EXACT", 0)
+    learnt = solved_head.solve(taught, 8, 0)
+    right = [int((head.held_out.argmax(axis=1) == class_ids).sum()) for head in (exact, learnt)]
+    interval = stats.binomtest(right[0], len(class_ids)).proportion_ci(0.95, method="wilson")
+    assert 0.6 < right[0] / len(class_ids) < 0.97
+    assert interval.low <= right[1] / len(class_ids) <= interval.high
+    assert [step.strength for step in learnt.path] == list(solved_head.STRENGTHS)
+    for one, other in zip(exact.path, learnt.path, strict=True):
+        assert other.held_out_accuracy == pytest.approx(one.held_out_accuracy, abs=0.05)
+    probabilities = [softmax(head.held_out, axis=1) for head in (exact, learnt)]
+    assert np.abs(probabilities[0] - probabilities[1]).mean() < 0.02
+
+
+@pytest.mark.usefixtures("_in_passes")
+def test_in_passes_a_photo_is_held_out_and_a_landmark_of_one_photo_is_not_judged() -> None:
+    taught = examples(np.random.default_rng(1).integers(0, 2, 80), spread=9)
+    head = solved_head.solve(taught, 2, 0)
+    assert (head.held_out.argmax(axis=1) == taught.class_ids).mean() == pytest.approx(0.5, abs=0.15)
+    alone = solved_head.solve(examples(np.array([0] * 12 + [1] * 12 + [2])), 4, 0)
+    assert alone.judged.tolist() == [True] * 24 + [False]
+    assert alone.bias[3] == solved_head.NEVER  # nobody's class
+    assert np.isfinite(alone.kernel).all()
+
+
+@pytest.mark.usefixtures("_in_passes")
+def test_in_passes_it_does_not_matter_whether_vectors_lie_in_memory_or_in_a_file_nor_how_many_threads_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taught, heads = examples(np.arange(300) % 5), []
+    for held, workers in ((arrays.HELD, "1"), (0, "2")):
+        monkeypatch.setattr(arrays, "HELD", held)
+        monkeypatch.setenv("LANDMARKS_WORKERS", workers)
+        vectors = arrays.taken(taught.vectors, np.ones(300, bool))
+        assert isinstance(vectors, np.memmap) == (held == 0)
+        heads.append(solved_head.solve(dataclasses.replace(taught, vectors=vectors), 5, 0))
+    for name in ("kernel", "bias", "held_out"):
+        np.testing.assert_array_equal(getattr(heads[0], name), getattr(heads[1], name))

@@ -28,4 +28,11 @@ def test_the_names_of_the_groups_do_not_matter(rows: list[tuple[bool, str]]) -> 
     right, groups = np.array([row[0] for row in rows]), [row[1] for row in rows]
     low, high = bootstrap.over_groups(right, groups)
     assert 0 <= low <= high <= 1
-    assert (low, high) == bootstrap.over_groups(right, [f"{group}{group}" for group in groups])
+    assert bootstrap.over_groups(right, [f"{group}{group}" for group in groups]).tolist() == [low, high]
+
+
+def test_models_asked_together_get_the_intervals_that_each_gets_alone() -> None:
+    right = np.random.default_rng(0).random((90, 3)) < [0.2, 0.5, 0.9]
+    together = bootstrap.over_groups(right, np.arange(90) // 2)
+    for model in range(3):
+        np.testing.assert_array_equal(together[:, model], bootstrap.over_groups(right[:, model], np.arange(90) // 2))

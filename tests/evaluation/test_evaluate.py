@@ -1,6 +1,8 @@
 """All models are scored on the same held-out photos, with an interval beside each accuracy."""
 
 import json
+import tempfile
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import Script, examples, fails_in_one_line
 
-from landmarks.dataset import prediction_files
+from landmarks.dataset import prediction_files, schema
 from landmarks.evaluation import calibration, metrics, results, significance
 
 COUNTED = ("catalogue", "clean", "download", "split", "sweep", "grid", "retrieve", "reject", "export")
@@ -127,18 +129,57 @@ def test_holm_never_lowers_a_p_nor_changes_their_order(values: list[float]) -> N
 
 
 @pytest.mark.parametrize("block", [1, 2, metrics.BLOCK])
-def test_probabilities_are_scored_as_by_hand_however_many_photos_at_once(
-    block: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(metrics, "BLOCK", block)
-    shares = np.array([[0.5, 0.25, 0.15, 0.1], [0.1, 0.2, 0.3, 0.4], [0, 0, 0, 1]])
-    found = metrics.probability_scores([0, 0, 2], shares)
+def test_probabilities_are_scored_as_by_hand_however_many_photos_at_once(block: int) -> None:
+    shares, actual = np.array([[0.5, 0.25, 0.15, 0.1], [0.1, 0.2, 0.3, 0.4], [0, 0, 0, 1]]), np.array([0, 0, 2])
+    blocks = [(actual[start : start + block], shares[start : start + block]) for start in range(0, 3, block)]
+    found = metrics.probability_scores(blocks)
     assert found.top3 == round(
         1 / 3, 4
     )  # the second's is the fourth of four; of the third's equal ones the first columns count
     assert found.log_loss == round(-float(np.log([0.5, 0.1, metrics.LOWEST]).mean()), 4)
     brier = (0.5**2 + 0.25**2 + 0.15**2 + 0.1**2 + 0.9**2 + 0.2**2 + 0.3**2 + 0.4**2 + 2) / 3
     assert found.brier == round(brier, 4)
+
+
+@settings(max_examples=examples(6))
+@given(st.integers(1, 40), st.integers(2, 12), st.integers(0, 2**32), st.sampled_from([1, 7, 64]))
+def test_what_is_read_and_scored_does_not_depend_on_the_photos_in_a_block(
+    photos: int, landmarks: int, seed: int, block: int
+) -> None:
+    """In files whose photos stand in another order than in the split, too."""
+    rng, labels = np.random.default_rng(seed), [str(number) for number in range(landmarks)]
+    actual = pd.Series(rng.choice(labels, 3 * photos), [f"p{number}" for number in range(3 * photos)])
+    rows = pd.DataFrame({"landmark_id": actual, "split": np.repeat(schema.PARTS, photos), "group": range(3 * photos)})
+    shares, order = rng.dirichlet(np.ones(landmarks), 3 * photos), rng.permutation(3 * photos)
+    with tempfile.TemporaryDirectory() as made, pytest.MonkeyPatch.context() as patch:
+        path, tables_read, scores = Path(made) / "m.parquet", [], []
+        for size in (10**6, block):
+            for module, name in ((metrics, "BLOCK"), (prediction_files, "BLOCK"), (prediction_files, "ROWS")):
+                patch.setattr(module, name, size)
+            prediction_files.write(path, actual.index[order], actual.iloc[order], labels, shares[order])
+            tables_read.append(prediction_files.read(path, actual))
+            scores.append(metrics.compare({"m": tables_read[-1], "same": tables_read[-1]}, rows))
+    pd.testing.assert_frame_equal(tables_read[0], tables_read[1])
+    np.testing.assert_array_equal(prediction_files.probabilities(tables_read[0])[1], shares.astype(np.float32))
+    assert scores[0] == scores[1]
+
+
+def test_memory_holds_the_probabilities_of_one_model_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (metrics, prediction_files):
+        monkeypatch.setattr(module, "BLOCK", 256)
+    photos, labels = 6_000, [str(number) for number in range(200)]
+    actual = pd.Series([labels[number % 200] for number in range(photos)], [f"p{number}" for number in range(photos)])
+    parts = np.array(schema.PARTS)[np.arange(photos) % 3]
+    rows = pd.DataFrame({"landmark_id": actual, "split": parts, "group": range(photos)})
+    shares = np.full((photos, 200), 1 / 200, np.float32)
+    files = {name: tmp_path / f"{name}.parquet" for name in ("one", "other", "third")}
+    for path in files.values():
+        prediction_files.write(path, actual.index, actual, labels, shares)
+    tracemalloc.start()
+    metrics.compare(prediction_files.Predictions(files, actual), rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert shares.nbytes < peak < 2.1 * shares.nbytes  # the rest: names, answers, the draws of the bootstrap
 
 
 @given(LABELS)

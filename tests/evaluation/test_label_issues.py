@@ -36,11 +36,11 @@ def test_swapped_labels_are_suspected_and_hardly_any_other() -> None:
 
 
 def test_a_table_has_the_suspects_with_the_landmark_that_they_may_show() -> None:
-    held_out = np.array([[0.9, 0.1], [0.8, 0.2], [0.95, 0.05], [0.1, 0.9], [0.9, 0.1], [np.nan, np.nan]])
-    found = label_issues.table(list("abcdef"), ["x", "y"], np.array([0, 0, 0, 1, 1, 1]), held_out)
+    held_out = np.array([[0.9, 0.1], [0.8, 0.2], [0.95, 0.05], [0.1, 0.9], [0.9, 0.1]])
+    found = label_issues.table(list("abcde"), ["x", "y"], np.array([0, 0, 0, 1, 1]), held_out)
     assert found.to_numpy().tolist() == [["e", "y", "x", 0.1, 0.9]]
     assert tuple(found.columns) == label_issues.COLUMNS
-    nothing = label_issues.table(["a"], ["x", "y"], np.array([0]), np.full((1, 2), np.nan))
+    nothing = label_issues.table([], ["x", "y"], np.zeros(0, np.int64), np.zeros((0, 2)))
     assert (len(nothing), tuple(nothing.columns)) == (0, label_issues.COLUMNS)
 
 

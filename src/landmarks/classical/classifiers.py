@@ -1,7 +1,7 @@
 """The classical models: scikit-learn pipelines from descriptors to landmarks."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,17 @@ from threadpoolctl import threadpool_limits
 
 from landmarks.classical.config import Kind, PipelineConfig
 from landmarks.classical.encodings import ENCODERS, Flat, Photos
+from landmarks.common import arrays
 from landmarks.common.errors import InputError
 from landmarks.evaluation import calibration
+from landmarks.linear import sgd
 
-Values = NDArray[np.float64]
+Values = NDArray[np.floating[Any]]
 Labels = NDArray[np.str_]
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 NEIGHBOURS = 5
+BLOCK = 4096  # photos whose vectors or probabilities are computed at once
+SAMPLE = 10_000  # vectors that PCA learns from, where there are too many for an exact solver
 
 
 def encoder(config: PipelineConfig) -> Any:
@@ -70,6 +74,9 @@ def pipeline(config: PipelineConfig, photos: int) -> Pipeline:
 def fit(config: PipelineConfig, photos: Photos, landmarks: Labels) -> Pipeline:
     """Fit ``pipeline`` on one thread, so that the bits don't depend on the machine's cores.
 
+    Of more photos and landmarks than exact solvers can bear (``sgd.EXACT``), linear classifiers learn in passes, and PCA from a
+    sample.
+
     Raises ``InputError`` if there are fewer than two landmarks, or fewer photos or columns than components.
     """
     require_landmarks(landmarks)
@@ -77,8 +84,52 @@ def fit(config: PipelineConfig, photos: Photos, landmarks: Labels) -> Pipeline:
         model = pipeline(config, len(photos))
         encoded = model[0].fit_transform(photos)
         require_components(config.n, encoded)
-        model[1:].fit(encoded, landmarks)  # the same steps, so the whole is fitted
+        _learn(model[1:], encoded, landmarks, config.seed)  # the same steps, so the whole is fitted
     return model
+
+
+def _learn(steps: Pipeline, vectors: Values, landmarks: Labels, seed: int) -> None:
+    """Fit PCA, where there is one, and classifier on vectors (n, columns)."""
+    classes, numbers = np.unique(landmarks, return_inverse=True)
+    if not sgd.needed(len(vectors), vectors.shape[1], len(classes)):
+        steps.fit(vectors, landmarks)
+        return
+    if len(steps) > 1:
+        pca = steps[0]
+        drawn = np.random.default_rng(seed).permutation(len(vectors))[: max(SAMPLE, pca.n_components)]
+        pca.fit(vectors[np.sort(drawn)])
+        vectors = _by_blocks(pca.transform, vectors, pca.n_components)
+    last = steps[-1]
+    if isinstance(last, LinearSVC | LogisticRegression) and sgd.needed(len(vectors), vectors.shape[1], len(classes)):
+        _learn_in_passes(last, vectors, classes, numbers, seed)
+    else:
+        last.fit(vectors, landmarks)
+
+
+def _learn_in_passes(
+    linear: LinearSVC | LogisticRegression, vectors: Values, classes: Labels, numbers: NDArray[np.int64], seed: int
+) -> None:
+    """Give it what it would learn, in scikit-learn's form: of two landmarks the second's score alone."""
+    svm = isinstance(linear, LinearSVC)
+    kernel, bias = sgd.fit(
+        vectors, np.arange(len(vectors)), numbers, np.ones(len(vectors), np.float32),
+        classes=len(classes), loss="squared_hinge" if svm else "logistic", strength=linear.C, seed=seed,
+    )  # fmt: skip
+    if len(classes) == 2:
+        first = 0 if svm else 1
+        kernel, bias = kernel[:, 1:] - first * kernel[:, :1], bias[1:] - first * bias[:1]
+    linear.coef_, linear.intercept_ = np.ascontiguousarray(kernel.T), bias
+    linear.classes_, linear.n_features_in_ = classes, vectors.shape[1]
+
+
+def _by_blocks(function: Callable[[Any], Any], items: NDArray[Any], columns: int) -> Values:
+    """What a function makes of items (n, …), (n, columns), computed and, where it is large, written to a file by blocks."""
+    if len(items) <= BLOCK:
+        return np.asarray(function(items))
+    made = arrays.zeros((len(items), columns), np.float32)
+    for start in range(0, len(items), BLOCK):
+        made[start : start + BLOCK] = function(items[start : start + BLOCK])
+    return made
 
 
 def refits(
@@ -96,7 +147,7 @@ def refits(
         if isinstance(steps[-1], KNeighborsClassifier):
             steps[-1].n_neighbors = min(NEIGHBOURS, chosen.sum())
         with threadpool_limits(1):
-            steps.fit(vectors[chosen], landmarks[chosen])
+            _learn(steps, vectors[chosen], landmarks[chosen], seed=0)
         yield steps
 
 
@@ -110,6 +161,8 @@ def encoded(model: Pipeline, photos: Photos, train: NDArray[np.bool_]) -> Values
         vectors = model[0].transform(photos)
         if len(model) > 2 or not isinstance(model[-1], LinearSVC | LogisticRegression):
             return np.asarray(vectors)
+        if sgd.needed(int(train.sum()), vectors.shape[1], len(model.classes_)):
+            return np.asarray(vectors)  # there are few columns beside the photos
         return np.asarray(vectors @ np.linalg.qr(vectors[train].T)[0])
 
 
@@ -117,11 +170,16 @@ def calibrate(model: Pipeline, photos: Photos | Values, landmarks: Labels) -> No
     """Scale the probabilities of a linear SVM by photos that it was not fitted on; the others have probabilities of their own."""
     if isinstance(model[-1], LinearSVC):
         numbers = np.searchsorted(model.classes_, landmarks)
-        model[-1].temperature_ = calibration.temperature(_distances(model, photos), numbers)
+        distances = _by_blocks(lambda block: _distances(model, block), photos, len(model.classes_))
+        model[-1].temperature_ = calibration.temperature(distances, numbers)
 
 
 def probabilities(model: Pipeline, photos: Photos | Values) -> Values:
     """(n, landmarks), rows that sum to 1, on one thread. Of a linear SVM they are the softmax of its distances, scaled."""
+    return _by_blocks(lambda block: _probabilities(model, block), photos, len(model.classes_))
+
+
+def _probabilities(model: Pipeline, photos: Photos | Values) -> Values:
     if isinstance(model[-1], LinearSVC):
         return np.asarray(softmax(_distances(model, photos) / getattr(model[-1], "temperature_", 1), axis=1))
     with threadpool_limits(1):

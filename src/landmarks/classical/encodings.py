@@ -16,6 +16,7 @@ from sklearn.mixture import GaussianMixture
 
 from landmarks.classical.config import Encoding
 from landmarks.classical.local_features import COLUMNS, Detector, comparable
+from landmarks.common import arrays
 from landmarks.common.errors import InputError
 
 Photos = NDArray[np.object_]
@@ -37,9 +38,9 @@ class Flat(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         """Nothing to learn, so always."""
         return True
 
-    def transform(self, photos: Photos) -> NDArray[np.float64]:
-        """(n, keypoints * columns), float64: the numbers that OpenCV gave."""
-        rows = np.zeros((len(photos), self.keypoints * COLUMNS[self.detector]))
+    def transform(self, photos: Photos) -> NDArray[np.floating[Any]]:
+        """(n, keypoints * columns), float64, or float32 in a file where they are many: the numbers that OpenCV gave."""
+        rows = arrays.zeros((len(photos), self.keypoints * COLUMNS[self.detector]), np.float64, np.float32)
         for row, values in zip(rows, photos, strict=True):
             strongest = values[: self.keypoints].ravel()
             row[: strongest.size] = strongest
@@ -80,8 +81,8 @@ class _Vocabulary(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]  
         return pca, pca.transform(drawn)
 
     def transform(self, photos: Photos) -> Vectors:
-        """(n, width) float32 of length 1; a photo without keypoints is all zeros."""
-        rows = np.zeros((len(photos), self._width()), np.float32)
+        """(n, width) float32 of length 1, in a file where they are many; a photo without keypoints is all zeros."""
+        rows = arrays.zeros((len(photos), self._width()), np.float32)
         for row, values in zip(rows, photos, strict=True):
             if len(values):
                 vector = self._encode(self.pca_.transform(comparable(values, self.detector)))

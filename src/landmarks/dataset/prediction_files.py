@@ -14,7 +14,10 @@ from landmarks.common.errors import InputError
 from landmarks.common.files import whole
 from landmarks.dataset import schema
 
-COLUMNS = ("id", "actual", "predicted", "confidence")
+ANSWER = ("actual", "predicted", "confidence")
+COLUMNS = ("id", *ANSWER)
+ROWS = 2**16  # photos of a row group
+BLOCK = 4096  # photos decoded at once
 PROBABILITY = "p:"  # before a landmark's name: the column of its probability
 
 
@@ -26,37 +29,66 @@ def write(
     ``probabilities`` is (n, labels); the confidence is the largest of a photo. Returns which answers are right, (n,). Raises
     ``InputError`` if a probability is no number.
     """
-    if not np.isfinite(probabilities).all():
-        raise InputError(f"{path}: some photos get no probability; have the model's training photos any keypoints?")
     best = probabilities.argmax(axis=1)
     told = {"id": list(ids), "actual": list(actual), "predicted": np.asarray(labels)[best].tolist()}
-    confidence = probabilities[np.arange(len(best)), best].astype(float).round(6)
-    of_each = {PROBABILITY + label: probabilities[:, column].astype(np.float32) for column, label in enumerate(labels)}
-    with whole(path) as partial:
-        parquet.write_table(pa.table({**told, "confidence": confidence, **of_each}), partial, compression="zstd")
+    columns = {**dict.fromkeys(told, pa.string()), "confidence": pa.float64()}
+    form = pa.schema({**columns, **dict.fromkeys((PROBABILITY + label for label in labels), pa.float32())})
+    with whole(path) as partial, parquet.ParquetWriter(partial, form, compression="zstd") as file:
+        for start in range(
+            0, max(len(best), 1), ROWS
+        ):  # a copy of all, column by column, would be as large as they are
+            rows = slice(start, start + ROWS)
+            shares, answers = probabilities[rows], best[rows]
+            if not np.isfinite(shares).all():
+                lacking = "some photos get no probability; have the model's training photos any keypoints?"
+                raise InputError(f"{path}: {lacking}")
+            confidence = shares[np.arange(len(answers)), answers].astype(float).round(6)
+            of_each = [column.astype(np.float32) for column in shares.T]
+            file.write_table(pa.table([*(values[rows] for values in told.values()), confidence, *of_each], form))
     return np.asarray(told["actual"]) == np.asarray(told["predicted"])
 
 
 def read(path: Path, landmarks: pd.Series) -> pd.DataFrame:
-    """What ``write`` wrote, in the order of ``landmarks``, which are indexed by id.
+    """What ``write`` wrote, in the order of ``landmarks``, which are indexed by id; memory holds the probabilities once.
 
     Raises ``InputError`` if it is of other photos or landmarks, or a probability or confidence is none.
     """
-    table = _read_parquet(path).set_index("id")
-    if set(table.index) != set(landmarks.index) or table.index.has_duplicates:
+    file = _open(path)
+    table, places = _answers(path, file, landmarks)
+    names = [name for name in file.schema_arrow.names if name.startswith(PROBABILITY)]
+    if not (known := (PROBABILITY + table["actual"]).isin(names)).all():
+        raise InputError(f"{path}: the photo {known.idxmin()!r} has no probability of its landmark; run: dvc repro")
+    shares, start = np.empty((len(table), len(names)), np.float32), 0
+    sound = table["confidence"].between(0, 1).to_numpy().copy()
+    for batch in file.iter_batches(BLOCK, columns=names):
+        own = places[start : start + batch.num_rows]
+        shares[own] = np.stack(batch.columns, axis=1)
+        sound[own] &= ((shares[own] >= 0) & (shares[own] <= 1)).all(axis=1)
+        start += batch.num_rows
+    if not sound.all():
+        photo = table.index[int(sound.argmin())]
+        raise InputError(f"{path}: the photo {photo!r} has no confidence between 0 and 1; run: dvc repro")
+    whole_table = pd.DataFrame(shares, index=table.index, columns=names, copy=False)
+    for place, name in enumerate(ANSWER):
+        whole_table.insert(place, name, table[name])
+    return whole_table
+
+
+def answers(path: Path, landmarks: pd.Series) -> pd.DataFrame:
+    """The same without the probabilities, which are not read."""
+    return _answers(path, _open(path), landmarks)[0]
+
+
+def _answers(path: Path, file: parquet.ParquetFile, landmarks: pd.Series) -> tuple[pd.DataFrame, NDArray[np.intp]]:
+    """Actual, predicted and confidence in the order of ``landmarks``, and the place there of each row of the file."""
+    table = file.read(list(COLUMNS)).to_pandas().set_index("id")
+    places = landmarks.index.get_indexer(table.index)
+    if len(table) != len(landmarks) or (places < 0).any() or table.index.has_duplicates:
         raise InputError(f"{path}: not the photos of the split stage; run: dvc repro")
     table = table.loc[landmarks.index]
     if wrong := list(table.index[table["actual"] != landmarks]):
         raise InputError(f"{path}: the photo {wrong[0]!r} is of another landmark than in the split; run: dvc repro")
-    if not (known := (PROBABILITY + table["actual"]).isin(table.columns)).all():
-        raise InputError(f"{path}: the photo {known.idxmin()!r} has no probability of its landmark; run: dvc repro")
-    sound = table["confidence"].between(0, 1)
-    for name in table.columns:  # one after the other: of 1,000 landmarks they are most of the memory
-        if name.startswith(PROBABILITY):
-            sound &= table[name].between(0, 1)
-    if not sound.all():
-        raise InputError(f"{path}: the photo {sound.idxmin()!r} has no confidence between 0 and 1; run: dvc repro")
-    return table
+    return table, places
 
 
 class Predictions(Mapping[str, pd.DataFrame]):
@@ -94,16 +126,16 @@ def accuracies(right: NDArray[np.bool_], parts: "pd.Series[str]") -> str:
     return f"top-1 {', '.join(shares)}"
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _open(path: Path) -> parquet.ParquetFile:
     try:
-        table = parquet.read_table(path)
+        file = parquet.ParquetFile(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run the stage that makes it: dvc repro") from None
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"{path}: not a readable Parquet file: {error}; run the stage that makes it: dvc repro"
         ) from None
-    schema.require(path, table.column_names, COLUMNS)
-    if not pa.types.is_floating(table.schema.field("confidence").type):
+    schema.require(path, file.schema_arrow.names, COLUMNS)
+    if not pa.types.is_floating(file.schema_arrow.field("confidence").type):
         raise InputError(f"{path}: the column 'confidence' holds no numbers; run the stage that makes it: dvc repro")
-    return table.to_pandas()
+    return file

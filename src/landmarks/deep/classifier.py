@@ -17,6 +17,7 @@ from landmarks.deep.runtime import tf
 from landmarks.images.preprocessing import Preprocessing
 
 Features = NDArray[np.float32]
+VECTORS = 4096  # photos whose vectors are scaled at once
 BLOCK = 8  # pictures a forward pass: more are no faster, and take more memory
 
 
@@ -65,9 +66,17 @@ def scaled(pictures: NDArray[np.uint8]) -> Features:
 
 
 def unit(vectors: Features, out: Features | None = None) -> Features:
-    """Vectors, float32 (…, dimensions), scaled to length 1, zeros left as they are; into ``out``, which may be ``vectors``, if given."""
+    """Vectors, float32 (…, dimensions), scaled to length 1, zeros left as they are; into ``out``, which may be ``vectors``, if given.
+
+    Then the first axis is worked off in blocks, since the vectors of all photos may be larger than the memory.
+    """
+    if out is not None:
+        for start in range(0, len(vectors), VECTORS):
+            rows = slice(start, start + VECTORS)
+            out[rows] = unit(vectors[rows])
+        return out
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.divide(vectors, np.maximum(lengths, np.finfo(np.float32).tiny), out=out)
+    return np.divide(vectors, np.maximum(lengths, np.finfo(np.float32).tiny))
 
 
 def load_backbone(recipe: Recipe, trained: bool = False) -> backbones.Backbone:

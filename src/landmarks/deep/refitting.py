@@ -9,7 +9,6 @@ from threadpoolctl import threadpool_limits
 from landmarks.deep import classifier, solved_head, training
 from landmarks.deep.classifier import Classifier, Features
 from landmarks.deep.runtime import tf
-from landmarks.evaluation import calibration
 
 Mask = NDArray[np.bool_]
 
@@ -26,8 +25,7 @@ def probabilities(
     seen = training.vectors(network.model.layers[0].backbone, photos, recipe, np.any(subsets, axis=0), held_out)
     classifier.unit(seen, out=seen)
     for learnt in subsets:
-        head = solved_head.solve(training.examples(seen, shown, photos, learnt), len(photos.labels), recipe.seed)
-        temperature = calibration.temperature(head.held_out[head.judged], photos.class_ids[learnt][head.judged])
+        head, temperature = training.solved(recipe, photos, seen, learnt)
         with threadpool_limits(1):
             logits = solved_head.logits(seen[held_out, :shown], head.kernel, head.bias)
         yield tf.nn.softmax(logits / temperature).numpy()

@@ -1,7 +1,8 @@
 """The head of a frozen backbone: multinomial logistic regression on its vectors, solved rather than trained.
 
 The loss is convex, so there is one answer: no rate, no epoch, no seed but that of the folds. Its strength, the inverse of the weight
-decay, is chosen by cross-validation in which near-duplicates lie on one side.
+decay, is chosen by cross-validation in which near-duplicates lie on one side. Of more photos and classes than a solver can bear
+(``sgd.EXACT``) the head is learnt in passes.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from landmarks.common import parallel, progress
+from landmarks.common import arrays, parallel, progress
+from landmarks.linear import sgd
 
 Vectors = NDArray[np.float32]
 Numbers = NDArray[np.int64]
@@ -24,6 +26,8 @@ FOLDS = 5
 STRENGTHS = (10.0, 100.0, 1000.0, 10000.0)  # between them the temperature makes up the difference
 TOLERANCE = 1e-6  # of the gradient: with ten times more, the strongest would end where the one before it did
 ITERATIONS = 1000
+CHOOSING = 20_000  # photos at most that the strength of a head learnt in passes is chosen by
+BLOCK = 4096  # photos whose views are averaged at once
 NEVER = -1e4  # the logit of a landmark that a fold has no photo of
 
 
@@ -66,9 +70,12 @@ class Examples:
 def solve(examples: Examples, classes: int, seed: int) -> SolvedHead:
     """Choose the strength with the lowest cross-entropy on photos that are held out, and fit all photos with it.
 
-    Where no photo can be held out, as with one photo a landmark, the strength is the middle one.
+    Where no photo can be held out, as with one photo a landmark, the strength is the middle one. A head learnt in passes has its
+    strength chosen by one fold of ``CHOOSING`` photos drawn at random.
     """
     folds = deal(examples.class_ids, examples.groups, seed)
+    if sgd.needed(int(np.count_nonzero(examples.weights)), examples.vectors.shape[2], classes):
+        return _in_passes(examples, classes, folds, seed)
 
     def judge(fold: int) -> list[tuple[Logits, tuple[float, float]]]:
         """By strength, the logits of the photos in a fold, and the scores on the others; none where there is nothing to judge."""
@@ -104,6 +111,62 @@ def solve(examples: Examples, classes: int, seed: int) -> SolvedHead:
     return SolvedHead(kernel, bias, path, held_out[chosen], sound)
 
 
+def _in_passes(examples: Examples, classes: int, folds: Numbers, seed: int) -> SolvedHead:
+    """The same by stochastic gradient descent: what it holds in memory are heads, blocks, and the logits of the photos held out."""
+    drawn = np.zeros(len(folds), bool)
+    drawn[np.random.default_rng(seed).permutation(len(folds))[:CHOOSING]] = True
+    held_out = arrays.zeros((len(folds), classes), np.float32)
+
+    def step(strength: float) -> Step:
+        kernel, bias = _learnt(examples, drawn & (folds != 0), classes, strength, seed)
+        own, others = (
+            _scores(logits(examples.vectors[part, : examples.shown], kernel, bias), examples.class_ids[part])
+            for part in (drawn & (folds != 0), drawn & (folds == 0))
+        )
+        return Step(strength, *own, *others)
+
+    def predict(fold: int) -> tuple[Vectors, Vectors]:
+        """Fill in the logits of a fold by a head that lacks it."""
+        kernel, bias = _learnt(examples, folds != fold, classes, chosen.strength, seed)
+        out = np.flatnonzero(folds == fold)
+        for start in range(0, len(out), BLOCK):
+            rows = out[start : start + BLOCK]
+            held_out[rows] = logits(examples.vectors[rows, : examples.shown], kernel, bias)
+        return kernel, bias
+
+    with threadpool_limits(1), progress.bar(len(STRENGTHS) + FOLDS + 1, "head", "fit") as bar:
+        path = []
+        for one in parallel.threads(step, STRENGTHS):
+            path.append(one)
+            bar.update()
+        chosen = min(path, key=lambda one: one.held_out_loss)
+        heads = []
+        for head in parallel.threads(predict, range(FOLDS + 1)):
+            heads.append(head)
+            bar.update()
+    sound = np.zeros(len(folds), bool)
+    for fold in range(FOLDS):
+        sound |= (folds == fold) & np.isin(examples.class_ids, examples.class_ids[folds != fold])
+    return SolvedHead(*heads[-1], path, held_out, sound)  # the last one lacks no photo
+
+
+def _learnt(
+    examples: Examples, photos: NDArray[np.bool_], classes: int, strength: float, seed: int
+) -> tuple[Vectors, Vectors]:
+    """Kernel and bias of one strength, learnt in passes over the views of the chosen ``photos``."""
+    views = examples.weights.shape[1]
+    weights = np.where(photos[:, None], examples.weights, 0).ravel()
+    used = np.flatnonzero(weights)
+    class_ids = examples.class_ids[used // views]
+    kernel, bias = sgd.fit(
+        examples.vectors.reshape(len(weights), -1), used, class_ids, weights[used],
+        classes=classes, loss="logistic", strength=strength, seed=seed,
+    )  # fmt: skip
+    absent = ~np.isin(np.arange(classes), class_ids)
+    kernel[:, absent], bias[absent] = 0, NEVER
+    return kernel, bias
+
+
 def deal(class_ids: Numbers, groups: Numbers, seed: int) -> Numbers:
     """The fold of each photo, int64 (n,): groups whole, those of a landmark spread over all folds."""
     _, first, place = np.unique(groups, return_index=True, return_inverse=True)
@@ -115,7 +178,12 @@ def deal(class_ids: Numbers, groups: Numbers, seed: int) -> Numbers:
 
 def logits(vectors: Vectors, kernel: Vectors, bias: Vectors) -> Logits:
     """Of photos, (n, classes), given the vectors of their views, (n, views, dimensions)."""
-    return vectors.mean(axis=1) @ kernel + bias
+    if len(vectors) <= BLOCK:
+        return vectors.mean(axis=1) @ kernel + bias
+    told = arrays.zeros((len(vectors), len(bias)), np.float32)
+    for start in range(0, len(vectors), BLOCK):
+        told[start : start + BLOCK] = vectors[start : start + BLOCK].mean(axis=1) @ kernel + bias
+    return told
 
 
 def _along_path(

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from landmarks.common import parallel, progress
+from landmarks.common import arrays, parallel, progress
 from landmarks.common.errors import InputError
 from landmarks.dataset import schema
 from landmarks.deep import augmentation, backbones, classifier, image_cache, solved_head
@@ -32,13 +32,14 @@ HISTORY = ("step", "phase", "loss", "accuracy", "validation_loss", "validation_a
 class Trained(NamedTuple):
     """A network, its history by epoch (of a solved head, by strength), and probabilities, float32 (n, labels).
 
-    ``held_out`` are those by folds that the photo was not in, of photos that the network learnt from; NaN of all others, and where
-    no folds were made.
+    ``held_out``, (m, labels), are those of the photos ``judged``, which the network learnt from, by folds that they were not in; of
+    none where no folds were made.
     """
 
     network: Classifier
     history: pd.DataFrame
     probabilities: Features
+    judged: ClassIds
     held_out: Features
 
 
@@ -112,7 +113,8 @@ def fit(recipe: Recipe, photos: LabelledPhotos, train: Mask, validation: Mask) -
     temperature = calibration.temperature(logs[validation], photos.class_ids[validation])
     network = dataclasses.replace(untempered, temperature=temperature)
     history = pd.DataFrame(run.history, columns=list(HISTORY))
-    return Trained(network, history, tf.nn.softmax(logs / temperature).numpy(), np.full(logs.shape, np.nan, np.float32))
+    nobody = np.zeros(0, np.int64)
+    return Trained(network, history, tf.nn.softmax(logs / temperature).numpy(), nobody, logs[nobody])
 
 
 def train_head(
@@ -130,9 +132,8 @@ def _solve(
     """The network with a solved head, the path of its strengths, and probabilities, given the vectors of all photos' views."""
     learnt, shown = train | validation if recipe.training.refit else train, len(recipe.preprocessing.views)
     classifier.unit(seen, out=seen)
-    head = solved_head.solve(examples(seen, shown, photos, learnt), len(photos.labels), recipe.seed)
+    head, temperature = solved(recipe, photos, seen, learnt)
     model.layers[-1].set_weights([head.kernel, head.bias])
-    temperature = calibration.temperature(head.held_out[head.judged], photos.class_ids[learnt][head.judged])
     with threadpool_limits(1):  # more would sum in another order
         logits = solved_head.logits(seen[:, :shown], head.kernel, head.bias)
     if recipe.training.refit:
@@ -141,18 +142,35 @@ def _solve(
         (number, f"C = {step.strength:g}", *np.round(dataclasses.astuple(step)[1:], 6).tolist())
         for number, step in enumerate(head.path, 1)
     ]
-    network = Classifier(model, recipe, photos.labels, temperature)
-    held_out = np.full(logits.shape, np.nan, np.float32)
-    held_out[np.flatnonzero(learnt)[head.judged]] = tf.nn.softmax(head.held_out[head.judged] / temperature)
     told = pd.DataFrame(history, columns=list(HISTORY))
-    return Trained(network, told, tf.nn.softmax(logits / temperature).numpy(), held_out)
+    network = Classifier(model, recipe, photos.labels, temperature)
+    held_out = _softmax(head.held_out[head.judged], temperature)
+    return Trained(network, told, _softmax(logits, temperature), np.flatnonzero(learnt)[head.judged], held_out)
+
+
+def solved(
+    recipe: Recipe, photos: LabelledPhotos, seen: Features, learnt: Mask
+) -> tuple[solved_head.SolvedHead, float]:
+    """A head for ``seen``, vectors of length 1 of all photos' views, solved on the photos ``learnt``, and its temperature."""
+    shown = len(recipe.preprocessing.views)
+    head = solved_head.solve(examples(seen, shown, photos, learnt), len(photos.labels), recipe.seed)
+    return head, calibration.temperature(head.held_out[head.judged], photos.class_ids[learnt][head.judged])
+
+
+def _softmax(logits: Features, temperature: float) -> Features:
+    """The probabilities, which take the place of the logits, a block at a time."""
+    for start in range(0, len(logits), solved_head.BLOCK):
+        rows = slice(start, start + solved_head.BLOCK)
+        logits[rows] = tf.nn.softmax(logits[rows] / temperature)
+    return logits
 
 
 def examples(seen: Features, shown: int, photos: LabelledPhotos, learnt: Mask) -> solved_head.Examples:
     """What a head is solved on: vectors of length 1, or of zeros where there is no such view, (n, views, dimensions)."""
-    there = seen[learnt].any(axis=2).astype(np.float32)
+    vectors = arrays.taken(seen, learnt)
+    there = vectors.any(axis=2).astype(np.float32)
     return solved_head.Examples(
-        vectors=seen[learnt], weights=there / there.sum(axis=1, keepdims=True), shown=shown,
+        vectors=vectors, weights=there / there.sum(axis=1, keepdims=True), shown=shown,
         class_ids=photos.class_ids[learnt], groups=photos.groups[learnt],
     )  # fmt: skip
 
@@ -280,7 +298,7 @@ def vectors(
     with progress.bar(len(everything), "vectors", "photo") as bar:
         for rows, values in parallel.threads(forward, parallel.batched(everything, max(BLOCK // shown, 1))):
             if not len(result):
-                result = np.zeros((len(everything), shown + count, values[0].shape[1]), np.float32)
+                result = arrays.zeros((len(everything), shown + count, values[0].shape[1]), np.float32)
             for row, own in zip(rows, values, strict=True):
                 result[row, : len(own)] = own
             bar.update(len(rows))

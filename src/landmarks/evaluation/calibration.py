@@ -10,6 +10,7 @@ from scipy.special import log_softmax, logsumexp
 BINS = 10
 COLDEST, HOTTEST = 0.01, 100.0
 DEVIATION, UNSEEN = 1.0, 0.5
+PHOTOS = 10_000
 
 
 def temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> float:
@@ -23,13 +24,17 @@ def fit(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> tuple[f
     It is the most probable one given the class ids ``labels`` (n,) of photos that the model was not fitted on, 4 digits; 1
     where there are none. Two things are held likely before, both so weak that a few dozen photos overrule them: that its
     logarithm lies around 0 with the deviation ``DEVIATION``, and that ``UNSEEN`` mistakes more are to be expected than these
-    photos show. So a model without a mistake on n photos is told to expect ``UNSEEN / n``, not none.
+    photos show. So a model without a mistake on n photos is told to expect ``UNSEEN / n``, not none. Of more photos than
+    ``PHOTOS`` evenly spaced ones are looked at: one number needs no more.
 
     Returns:
         The temperature, and how improbable all this is with it: the lower, the better logits fit the labels.
     """
     if not len(labels):
         return 1.0, 0.0
+    if len(labels) > PHOTOS:
+        chosen = np.linspace(0, len(labels) - 1, PHOTOS).astype(int)
+        logits, labels = logits[chosen], labels[chosen]
 
     def loss(logarithm: float) -> float:
         logs = log_softmax(logits / np.exp(logarithm), axis=1)

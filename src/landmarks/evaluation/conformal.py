@@ -12,14 +12,14 @@ COVERED = 0.9
 Probabilities = NDArray[np.floating[Any]]
 
 
-def least(probabilities: Probabilities, actual: NDArray[np.int64], covered: float = COVERED) -> float:
+def least(right: NDArray[np.floating[Any]], covered: float = COVERED) -> float:
     """The probability that a landmark needs to be in the set of a photo, 4 digits.
 
-    Split conformal prediction with the probability of the right landmark as score (Sadinle, Lei and Wasserman, 2019), given
-    those of validation photos (n, landmarks) and the columns ``actual`` (n,) of their right landmarks: that of a new photo
-    reaches it with a chance of at least ``covered``, if that photo is exchangeable with these.
+    Split conformal prediction with the probability of the right landmark as score (Sadinle, Lei and Wasserman, 2019), given that
+    of validation photos, ``right`` (n,): that of a new photo reaches it with a chance of at least ``covered``, if that photo is
+    exchangeable with these.
     """
-    return open_set.threshold(probabilities[np.arange(len(actual)), actual], covered)
+    return open_set.threshold(right, covered)
 
 
 def sets(probabilities: Probabilities, least: float) -> NDArray[np.bool_]:

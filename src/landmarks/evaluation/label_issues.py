@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 COLUMNS = ("id", "actual", "predicted", "own_probability", "confidence")
+BLOCK = 4096  # photos whose probabilities are looked at at once
 
 
 def suspects(held_out: NDArray[np.floating[Any]], class_ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -22,24 +23,26 @@ def suspects(held_out: NDArray[np.floating[Any]], class_ids: NDArray[np.int64]) 
         return np.zeros(0, np.int64)
     own = held_out[np.arange(len(class_ids)), class_ids]
     enough = [own[class_ids == one].mean() if (class_ids == one).any() else np.inf for one in range(held_out.shape[1])]
-    reached = np.where(held_out >= np.array(enough), held_out, -1)
-    best = reached.argmax(axis=1)
-    found = np.flatnonzero((reached.max(axis=1) >= 0) & (best != class_ids))
+    best = np.empty_like(class_ids)
+    for start in range(0, len(best), BLOCK):
+        rows = slice(start, start + BLOCK)
+        reached = np.where(held_out[rows] >= np.array(enough), held_out[rows], -1)
+        best[rows] = np.where(reached.max(axis=1) >= 0, reached.argmax(axis=1), class_ids[rows])
+    found = np.flatnonzero(best != class_ids)
     return found[np.argsort(own[found] - held_out[found, best[found]], kind="stable")]
 
 
 def table(
     ids: Sequence[str], labels: Sequence[str], class_ids: NDArray[np.int64], held_out: NDArray[np.floating[Any]]
 ) -> pd.DataFrame:
-    """A row (``COLUMNS``) for each suspect among the photos ``ids`` (n,); those that no model was kept from have NaN."""
-    judged = np.flatnonzero(~np.isnan(held_out).any(axis=1))
-    rows = judged[suspects(held_out[judged], class_ids[judged])]
-    others = held_out.copy()
-    others[np.arange(len(others)), class_ids] = -1
-    best = others[rows].argmax(axis=1)
+    """A row (``COLUMNS``) for each suspect among the photos ``ids`` (n,)."""
+    rows = suspects(held_out, class_ids)
+    own, others, places = class_ids[rows], held_out[rows], np.arange(len(rows))
+    own_probability = others[places, own]
+    others[places, own] = -1
+    best = others.argmax(axis=1)
     names = np.asarray(labels)
     columns = (
-        np.asarray(ids)[rows], names[class_ids[rows]], names[best],
-        held_out[rows, class_ids[rows]].round(6), held_out[rows, best].round(6),
+        np.asarray(ids)[rows], names[own], names[best], own_probability.round(6), others[places, best].round(6)
     )  # fmt: skip
     return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))

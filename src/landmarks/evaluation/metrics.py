@@ -1,7 +1,8 @@
 """How good a model is, and how sure we are of it."""
 
+import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import precision_recall_fscore_support
 
-from landmarks.dataset import prediction_files, schema
+from landmarks.dataset import schema
+from landmarks.dataset.prediction_files import ANSWER, PROBABILITY
 from landmarks.evaluation import bootstrap, calibration, conformal, significance
 from landmarks.evaluation.results import (
     DIGITS,
@@ -22,7 +24,10 @@ from landmarks.evaluation.results import (
     SetScores,
 )
 
-BLOCK = 4096  # photos whose probabilities of all landmarks are looked at at once
+Block = tuple[
+    NDArray[np.int64], NDArray[np.floating[Any]]
+]  # of n photos: the column of the right landmark (n,), probabilities (n, landmarks)
+BLOCK = 4096  # photos in a block
 LOWEST = 1e-15  # a probability of 0 would make the mean log-loss infinite
 
 
@@ -52,85 +57,98 @@ def mcnemar(right: pd.Series, other_right: pd.Series) -> float:
     return float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
-def probability_scores(
-    actual: Sequence[int] | NDArray[np.int64], probabilities: NDArray[np.floating[Any]]
-) -> ProbabilityScores:
-    """What ``ProbabilityScores`` has of probabilities (n, landmarks) and the columns ``actual`` (n,) of the right landmarks.
+def probability_scores(blocks: Iterable[Block]) -> ProbabilityScores:
+    """What ``ProbabilityScores`` has of the photos in all blocks.
 
     Of equal probabilities the first column counts as the higher; the log-loss takes none for lower than ``LOWEST``.
     """
-    columns = np.asarray(actual)
-    each = [_of_block(columns[start : start + BLOCK], probabilities[start : start + BLOCK])
-            for start in range(0, len(columns), BLOCK)]  # fmt: skip
+    each = [_of_block(actual, probabilities) for actual, probabilities in blocks]
     return ProbabilityScores(*(_round(np.concatenate(values).mean()) for values in zip(*each, strict=True)))
 
 
 def _of_block(
-    columns: NDArray[np.int64], probabilities: NDArray[np.floating[Any]]
+    actual: NDArray[np.int64], probabilities: NDArray[np.floating[Any]]
 ) -> tuple[NDArray[np.bool_], NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
     """Of each photo: whether the right landmark is among the first three, its log-loss and its Brier score."""
-    rows = np.arange(len(columns))
-    highest = np.argsort(-probabilities, axis=1, kind="stable")[:, :3]
-    truth = np.zeros(probabilities.shape)
-    truth[rows, columns] = 1
-    return (
-        (highest == columns[:, None]).any(axis=1),
-        -np.log(np.maximum(probabilities[rows, columns], LOWEST)),
-        ((probabilities - truth) ** 2).sum(axis=1),
-    )
+    rows = np.arange(len(actual))
+    own = probabilities[rows, actual]
+    before = np.arange(probabilities.shape[1]) < actual[:, None]
+    higher = (probabilities > own[:, None]) | ((probabilities == own[:, None]) & before)
+    off = probabilities.copy()
+    off[rows, actual] -= 1
+    return higher.sum(axis=1) < 3, -np.log(np.maximum(own, LOWEST)), (off**2).sum(axis=1)
 
 
-def set_scores(
-    probabilities: NDArray[np.floating[Any]], actual: Sequence[int] | NDArray[np.int64], least: float
-) -> SetScores:
-    """What ``SetScores`` has of probabilities (n, landmarks), the columns ``actual`` (n,), and the ``least`` of ``conformal``."""
-    chosen = conformal.sets(probabilities, least)
-    covered = chosen[np.arange(len(chosen)), actual]
-    interval = stats.binomtest(int(covered.sum()), len(covered)).proportion_ci(0.95, method="wilson")
-    return SetScores(*map(_round, (chosen.sum(axis=1).mean(), covered.mean(), interval.low, interval.high)))
+def set_scores(blocks: Iterable[Block], least: float) -> SetScores:
+    """What ``SetScores`` has of the photos in all blocks, given the ``least`` of ``conformal``."""
+    sizes, covered = [], []
+    for actual, probabilities in blocks:
+        chosen = conformal.sets(probabilities, least)
+        sizes.append(chosen.sum(axis=1))
+        covered.append(chosen[np.arange(len(chosen)), actual])
+    right = np.concatenate(covered)
+    interval = stats.binomtest(int(right.sum()), len(right)).proportion_ci(0.95, method="wilson")
+    return SetScores(*map(_round, (np.concatenate(sizes).mean(), right.mean(), interval.low, interval.high)))
 
 
 def compare(predictions: Mapping[str, pd.DataFrame], rows: pd.DataFrame) -> dict[str, ModelScores]:
-    """Every model on every part, by name.
+    """Every model on every part, by name; each is asked for once, and let go before the next one.
 
     ``predictions`` are as ``prediction_files.read`` gives them, ``rows`` as ``tables.read_split`` does, both indexed by id.
     """
-    test = rows.index[rows["split"] == "test"]
-    right = {name: table.loc[test, "actual"] == table.loc[test, "predicted"] for name, table in predictions.items()}
+    parts = {part: (rows["split"] == part).to_numpy() for part in (*schema.PARTS, schema.EXTERNAL)}
+    judged = [part for part in ("test", schema.EXTERNAL) if parts[part].any()]
+    scored, right = {}, {}
+    for name in predictions:
+        scored[name], right[name] = _scored(predictions[name], parts, judged)
     pairs = list(itertools.combinations(predictions, 2))
-    corrected = significance.holm([mcnemar(right[one], right[other]) for one, other in pairs])
+    tested = {name: pd.Series(values[parts["test"]]) for name, values in right.items()}
+    corrected = significance.holm([mcnemar(tested[one], tested[other]) for one, other in pairs])
     p = {frozenset(pair): float(f"{value:.{DIGITS}g}") for pair, value in zip(pairs, corrected, strict=True)}
-    against = {
-        name: {other: p[frozenset((name, other))] for other in predictions if other != name} for name in predictions
+    together = np.column_stack(list(right.values()))
+    ends = {part: bootstrap.over_groups(together[parts[part]], rows["group"][parts[part]]) for part in judged}
+    return {
+        name: dataclasses.replace(
+            scores,
+            mcnemar={other: p[frozenset((name, other))] for other in predictions if other != name},
+            by_group={part: Interval(*map(_round, ends[part][:, place])) for part in judged},
+        )
+        for place, (name, scores) in enumerate(scored.items())
     }
-    return {name: _scored(predictions[name], rows, against[name]) for name in predictions}
 
 
-def _scored(table: pd.DataFrame, rows: pd.DataFrame, against: dict[str, float]) -> ModelScores:
-    """One model: in a function of its own, so that its table is gone from memory before the next one is read."""
-    judged = [part for part in ("test", schema.EXTERNAL) if (rows["split"] == part).any()]
-    parts = {part: table.loc[rows.index[rows["split"] == part]] for part in dict.fromkeys((*schema.PARTS, *judged))}
-    numbers = {part: _numbers(own) for part, own in parts.items()}
-    least = conformal.least(*numbers["validation"])
-    return ModelScores(
-        **{part: score(own["actual"], own["predicted"], own["confidence"]) for part, own in parts.items()},
-        per_class=by_class(parts["test"]["actual"], parts["test"]["predicted"]),
-        mcnemar=against,
-        probabilities={part: probability_scores(actual, shares) for part, (shares, actual) in numbers.items()},
-        by_group={part: _by_group(parts[part], rows["group"]) for part in judged},
-        sets={part: set_scores(*numbers[part], least) for part in judged},
+def _scored(
+    table: pd.DataFrame, parts: Mapping[str, NDArray[np.bool_]], judged: Sequence[str]
+) -> tuple[ModelScores, NDArray[np.bool_]]:
+    """One model by itself, and which of its answers are right, (n,)."""
+    own = {part: table.loc[chosen, list(ANSWER)] for part, chosen in parts.items() if chosen.any()}
+    columns = np.flatnonzero(table.columns.str.startswith(PROBABILITY))
+    actual = table.columns[columns].get_indexer(pd.Index(PROBABILITY + table["actual"]))
+
+    def blocks(part: str) -> Iterator[Block]:
+        """Columns of the right landmarks, and probabilities of all, of some photos of a part."""
+        places = np.flatnonzero(parts[part])
+        for start in range(0, len(places), BLOCK):
+            chosen = places[start : start + BLOCK]
+            yield actual[chosen], table.iloc[chosen, columns].to_numpy(float)
+
+    least = conformal.least(_right_ones(blocks("validation")))
+    by_part = {part: score(rows["actual"], rows["predicted"], rows["confidence"]) for part, rows in own.items()}
+    scores = ModelScores(
+        train=by_part["train"],
+        validation=by_part["validation"],
+        test=by_part["test"],
+        external=by_part.get(schema.EXTERNAL),
+        per_class=by_class(own["test"]["actual"], own["test"]["predicted"]),
+        mcnemar={},
+        probabilities={part: probability_scores(blocks(part)) for part in own},
+        sets={part: set_scores(blocks(part), least) for part in judged},
     )
+    return scores, (table["actual"] == table["predicted"]).to_numpy()
 
 
-def _numbers(own: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Probabilities (n, landmarks) and the columns of the right ones (n,)."""
-    labels, probabilities = prediction_files.probabilities(own)
-    return probabilities, pd.Index(labels).get_indexer(pd.Index(own["actual"]))
-
-
-def _by_group(own: pd.DataFrame, groups: pd.Series) -> Interval:
-    right = (own["actual"] == own["predicted"]).to_numpy()
-    return Interval(*map(_round, bootstrap.over_groups(right, groups[own.index])))
+def _right_ones(blocks: Iterable[Block]) -> NDArray[np.floating[Any]]:
+    return np.concatenate([probabilities[np.arange(len(actual)), actual] for actual, probabilities in blocks])
 
 
 def _round(value: float | np.floating[Any]) -> float:

@@ -1,0 +1,1 @@
+"""Linear classifiers of more vectors than an exact solver can bear."""
