@@ -186,7 +186,7 @@ def _stages(folder: Path, ids: list[str]) -> Iterator[tuple[str, float, float]]:
     out = (folder / "fisher.skops", folder / "fisher.parquet")
     for script, *arguments in (
         ("anonymize", folder, anonymous, listing, folder / "faces.json", folder / "quarantine.csv"),
-        ("split", listing, anonymous, split, folder / "unknown.csv", folder / "split.json"),
+        ("split", listing, folder / "faces.json", split, folder / "unknown.csv", folder / "split.json"),
         ("keypoints", listing, anonymous, folder / "upright.arrow", folder / "upright.json", *upright),
         ("baseline", folder, split, *out, *fisher),
     ):

@@ -13,12 +13,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support import ROOT, Script, fails_in_one_line, gate_settings, recorded
+from support import ROOT, Script, fails_in_one_line, gate_settings, recipe, recorded
 from work import DeadlyPath, double, meet, slow
 
 from landmarks.common import cluster, parallel
 from landmarks.common.errors import InputError
 from landmarks.common.result_cache import ResultCache
+from landmarks.deep import photo_vectors
 from landmarks.images import object_store, photo_store
 from landmarks.images.photo_store import PhotoStore
 from landmarks.privacy import gate
@@ -133,6 +134,37 @@ def test_workers_without_the_folder_read_its_photos_from_the_object_store(
             shard.unlink()
         with scheduler() as address, workers(address, 1, cwd=tmp_path):
             assert described("there.arrow", LANDMARKS_CLUSTER=address) == here
+
+
+def test_a_network_learns_from_vectors_of_the_workers_to_the_same_bytes(
+    on: str, script: Script, photos: Path, split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outputs(out: Path) -> dict[str, bytes]:
+        files = (out / name for name in ("model.json", "history.csv", "predictions.parquet"))
+        knobs = ("--augment", "--augmentations", 2, "--views", "middle", "--views", "squashed")
+        done = script("cnn", photos / "images", split, *files, *knobs)
+        assert done.returncode == 0, done.stderr
+        return {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def has_loaded() -> bool:
+        return sys.modules["landmarks.deep.photo_vectors"]._loaded.cache_info().currsize == 1
+
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here").mkdir()
+    there = outputs(tmp_path / "there")
+    assert list(cluster._client(on).run(has_loaded).values()) == [True, True]
+    monkeypatch.delenv("LANDMARKS_CLUSTER")
+    here = outputs(tmp_path / "here")
+    assert len(here) == 5
+    assert there == here
+
+
+def test_a_worker_whose_backbone_gives_other_vectors_is_refused(on: str, photos: Path) -> None:
+    asked = partial(photo_vectors._on_worker, recipe=recipe(size=128), expected="of another file")
+    block = photo_vectors.Block(("p1_00",), (photos / "images" / "p1_00.jpg",), (0,))
+    (made,) = parallel.each(asked, [block], None)
+    assert isinstance(made, parallel.Failure)
+    assert "data/demo/backbone: gives other vectors on a worker; give all machines the same module" in str(made.error)
 
 
 def test_a_worker_that_is_killed_once_costs_no_result(on: str, tmp_path: Path) -> None:

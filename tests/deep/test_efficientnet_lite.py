@@ -50,6 +50,19 @@ def test_its_vectors_are_those_of_the_original_code_and_name_what_is_in_a_pictur
 
 
 @pytest.mark.slow
+def test_a_picture_has_the_same_vector_to_the_byte_alone_and_beside_others() -> None:
+    """TensorFlow sums over one picture in parts, a thread each: another order on another number of cores."""
+    network = efficientnet_lite.build("efficientnet_lite0", 224, None)
+    vectors = backbones.compiled(
+        backbones.Backbone("lite0", network, 224, efficientnet_lite.scale, certain=True, learnable=[])
+    )
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3), np.uint8)
+    together = vectors(pictures)
+    for count in (1, 2, 3, 5):
+        np.testing.assert_array_equal(vectors(pictures[:count]), together[:count])
+
+
+@pytest.mark.slow
 def test_a_model_trained_on_it_needs_no_wheel_to_answer(
     train: Train, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

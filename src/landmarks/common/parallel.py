@@ -54,7 +54,11 @@ def environment(name: str) -> int:
 
 
 def each(
-    function: Callable[[Item], Result], items: Sequence[Item], label: str, unit: str = "photo", shared: bool = True
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    label: str | None,
+    unit: str = "photo",
+    shared: bool = True,
 ) -> Generator[Result | Failure]:
     """Yield ``function(item)`` in the order of ``items``; an exception is yielded as a ``Failure``.
 
@@ -64,23 +68,27 @@ def each(
 
     If a worker process is killed, the block's items that are still missing are done one at a time in a single new process;
     the ``Failure`` of an item that ends that one too holds a ``KilledError``. With one worker the items are
-    worked on in this process.
+    worked on in this process. Without a ``label`` the caller shows progress.
     """
-    address = os.environ.get(CLUSTER)
-    results = _on_cluster(address, function, items, unit, shared) if address else _blocks(function, items, unit)
+    results = _on_cluster(function, items, unit, shared) if on_cluster() else _blocks(function, items, unit)
     with closing(results):
-        yield from progress.over(results, len(items), label, unit)
+        yield from results if label is None else progress.over(results, len(items), label, unit)
+
+
+def on_cluster() -> bool:
+    """Whether ``each`` asks the workers of a cluster."""
+    return bool(os.environ.get(CLUSTER))
 
 
 def _on_cluster(
-    address: str, function: Callable[[Item], Result], items: Sequence[Item], unit: str, shared: bool
+    function: Callable[[Item], Result], items: Sequence[Item], unit: str, shared: bool
 ) -> Generator[Result | Failure]:
     from landmarks.common import cluster  # here: who works on this machine needs no Dask
 
     def killed(place: int) -> Result | Failure:
         return Failure(KilledError(f"{_name(items[place], unit, place)}: {KILLED}"))
 
-    yield from cluster.each(address, partial(_one, function), items, workers(), killed, shared)
+    yield from cluster.each(os.environ[CLUSTER], partial(_one, function), items, workers(), killed, shared)
 
 
 def _blocks(function: Callable[[Item], Result], items: Sequence[Item], unit: str) -> Generator[Result | Failure]:
@@ -153,7 +161,7 @@ def batched(results: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield block
 
 
-def sound(results: Generator[Result | Failure]) -> Iterator[Result]:
+def sound(results: Generator[Result | Failure]) -> Generator[Result]:
     """Yield the results; raise the error of the first ``Failure``: for work that needs all results."""
     for result in results:
         if isinstance(result, Failure):

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -15,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from landmarks.common import arrays, parallel, progress
 from landmarks.common.errors import InputError
 from landmarks.dataset import schema
-from landmarks.deep import augmentation, backbones, classifier, image_cache, solved_head
+from landmarks.deep import augmentation, backbones, classifier, image_cache, photo_vectors, solved_head
 from landmarks.deep.classifier import Classifier, Features
 from landmarks.deep.config import Recipe
 from landmarks.deep.runtime import tf
@@ -25,7 +26,6 @@ from landmarks.images.photo_store import PhotoStore
 ClassIds = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Batches = Callable[[int | None], Any]  # the tf.data.Dataset of an epoch; of None, every row once in order, unaugmented
-BLOCK = 8  # squares that pass a frozen backbone at once: more are no faster, and take more memory
 HISTORY = ("step", "phase", "loss", "accuracy", "validation_loss", "validation_accuracy")
 
 
@@ -273,35 +273,21 @@ def vectors(
 
     Augmented views exist of photos alone that the head learns from; the others' are zero.
     """
-    size, shown = recipe.preprocessing.size, len(recipe.preprocessing.views)
+    shown, learnt = len(recipe.preprocessing.views), train | (validation & recipe.training.refit)
     count = recipe.training.augmentations if recipe.network.augment else 0
-    learnt = train | (validation & recipe.training.refit)
-    forward_pass, store = backbones.compiled(backbone), PhotoStore(photos.folder)
-
-    def views(row: int) -> NDArray[np.uint8]:
-        """The photo's views, and its augmented ones if it is for training."""
-        photo = photos.ids[row]
-        squares = recipe.preprocessing.read(store[photo]).reshape(shown, size, size, 3)
-        ranges, numbers = recipe.training.augmentation, range(count if learnt[row] else 0)
-        drawn = [augmentation.view(squares[0], photo, number, ranges, recipe.seed) for number in numbers]
-        return np.concatenate([squares, np.stack(drawn)]) if drawn else squares
-
-    def forward(rows: list[int]) -> tuple[list[int], list[Features]]:
-        """The rows, and by row the vectors of its views."""
-        drawn = [views(row) for row in rows]
-        squares = np.concatenate(drawn)
-        blocks = [forward_pass(squares[at : at + BLOCK]) for at in range(0, len(squares), BLOCK)]
-        return rows, np.split(np.concatenate(blocks), np.cumsum([len(own) for own in drawn])[:-1])
-
-    everything = range(len(photos.ids))
-    result = np.zeros((0, 0, 0), np.float32)
-    with progress.bar(len(everything), "vectors", "photo") as bar:
-        for rows, values in parallel.threads(forward, parallel.batched(everything, max(BLOCK // shown, 1))):
-            if not len(result):
-                result = arrays.zeros((len(everything), shown + count, values[0].shape[1]), np.float32)
-            for row, own in zip(rows, values, strict=True):
+    asked = {photo: count if teaches else 0 for photo, teaches in zip(photos.ids, learnt, strict=True)}
+    result, done = np.zeros((0, 0, 0), np.float32), 0
+    with (
+        closing(photo_vectors.each(backbone, PhotoStore(photos.folder), recipe, asked)) as passed,
+        progress.bar(len(asked), "vectors", "photo") as bar,
+    ):
+        for values in passed:
+            if not done:
+                result = arrays.zeros((len(asked), shown + count, values[0].shape[1]), np.float32)
+            for row, own in enumerate(values, done):
                 result[row, : len(own)] = own
-            bar.update(len(rows))
+            done += len(values)
+            bar.update(len(values))
     return result
 
 
