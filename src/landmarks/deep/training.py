@@ -106,7 +106,7 @@ def fit(recipe: Recipe, photos: LabelledPhotos, train: Mask, validation: Mask) -
     pictures = image_cache.preprocessed(photos.folder, photos.ids, recipe.preprocessing)
     learning, selection = (photo_batches(pictures, photos, mask, recipe) for mask in (train, validation))
     run.phase("all" if recipe.training.recipe == "thesis" else "trunk", model, learning, selection)
-    untempered = Classifier(model, recipe, photos.labels, temperature=1.0)
+    untempered = Classifier(model=model, recipe=recipe, labels=photos.labels, temperature=1.0)
     logs = np.log(np.maximum(untempered.probabilities(pictures), np.finfo(np.float32).tiny))
     temperature = calibration.temperature(logs[validation], photos.class_ids[validation])
     network = dataclasses.replace(untempered, temperature=temperature)
@@ -140,7 +140,7 @@ def _solve(
         (number, f"C = {step.strength:g}", *np.round(dataclasses.astuple(step)[1:], 6).tolist())
         for number, step in enumerate(head.path, 1)
     ]
-    network = Classifier(model, recipe, photos.labels, temperature)
+    network = Classifier(model=model, recipe=recipe, labels=photos.labels, temperature=temperature)
     held_out = np.full(logits.shape, np.nan, np.float32)
     held_out[np.flatnonzero(learnt)[head.judged]] = tf.nn.softmax(head.held_out[head.judged] / temperature)
     told = pd.DataFrame(history, columns=list(HISTORY))
