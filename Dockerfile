@@ -18,6 +18,8 @@ COPY src src
 COPY data/demo/backbone data/demo/backbone
 COPY data/examples data/examples
 COPY models/landmarks.csv models/plain.json models/plain.weights.h5 models/threshold.json models/
+# One prediction, so that the network's graph is kept beside the model: a container is ready three seconds earlier
+RUN ["/venv/bin/python", "src/predict.py", "data/examples"]
 USER 10001
 EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=3s --start-period=60s \

@@ -365,7 +365,7 @@ def forms(
             )
             files = [path.read_bytes() for path, of in zip(paths, test, strict=True) if of]
             runs: dict[str, tuple[int, export.Run]] = {"trained": (0, export.original(network))}
-            export.saved_model(network, Path(place, "served"))
+            export.saved_model(network, network.labels, Path(place, "served"))
             for name, run in export.serve(Path(place, "served")).items():
                 runs[name] = (sum(path.stat().st_size for path in Path(place, "served").rglob("*.*")), run)
             for form, content in export.lite(network, taught[:: -(-len(taught) // examples)]):

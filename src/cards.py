@@ -69,7 +69,7 @@ def main(
     found = results.read(evaluation)
     trained = read_json(model, "cnn")
     names = places.names(landmarks)
-    labels = [names.get(label, label) for label in trained["labels"]]
+    labels = [names[label] for label in trained["labels"]]
     values: dict[str, Any] = {
         "models": found.models, "data": found.data, "title": report.title, "labels": labels, "names": names, "recipe": recipe(model),
         "temperature": trained["temperature"], "audit": read_json(audit, "anonymize"), "used": len(used),

@@ -11,7 +11,7 @@ import stage
 from landmarks.common import progress
 from landmarks.common.files import whole_folder, write_json
 from landmarks.common.knobs import Knob
-from landmarks.dataset import tables
+from landmarks.dataset import places, tables
 from landmarks.images.photo_store import Photo, PhotoStore
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ def main(
     anonymous: Annotated[Path, "Folder of the anonymize stage"],
     split: Annotated[Path, "CSV of the split stage"],
     model: Annotated[Path, "JSON of the cnn stage, its weights beside it"],
-    folder: Annotated[Path, "Folder to write: model.keras, saved_model/1/, labels.json and a .tflite file a precision"],
+    landmarks: Annotated[Path, "CSV of the places stage"],
+    folder: Annotated[
+        Path, "Folder to write: model.keras, saved_model/1/, labels.json, names.json and a .tflite file a precision"
+    ],
     counts: Annotated[Path, "JSON to write: bytes, test accuracy and agreement of each form"],
     export: ExportConfig,
 ) -> str:
@@ -41,7 +44,8 @@ def main(
     from landmarks.deep import classifier  # here: --help need not wait for TensorFlow
     from landmarks.deep import export as formats
 
-    network = classifier.load(model)
+    network, called = classifier.load(model), places.names(landmarks)
+    names = [called[label] for label in network.labels]
     rows = tables.read(split, ["id", "landmark_id", "split"]).sort_values("id")
     test, train = (rows[rows["split"] == part] for part in ("test", "train"))
     tables.require_parts(split, rows["split"], ("train", "test"))
@@ -55,13 +59,14 @@ def main(
         formats.keras(network, keras)
         sizes["keras"], runs["keras"] = keras.stat().st_size, formats.open_keras(keras)
         served = place / "saved_model" / VERSION
-        formats.saved_model(network, served)
+        formats.saved_model(network, names, served)
         for name, run in formats.serve(served).items():
             sizes[name], runs[name] = sum(path.stat().st_size for path in served.rglob("*.*")), run
         for form, content in progress.over(formats.lite(network, examples), 3, "export", "format"):
             (place / f"{form}.tflite").write_bytes(content)
             sizes[form], runs[form] = len(content), formats.interpret(content)
         write_json(place / "labels.json", network.labels)
+        write_json(place / "names.json", names)
         predicted = _predictions(network, runs, [store[photo] for photo in test["id"]])
     told = {
         name: {"bytes": sizes[name], "top1": _share(labels, test["landmark_id"]), "same_top1": _share(labels, predicted["trained"])}

@@ -98,7 +98,7 @@ def _draw_retrieval(figure: Path, data: Path) -> None:
     gallery.retrieval(figure, data / "anonymous", rows)
 
 
-def _draw_occlusions(figure: Path, path: Path, names: dict[str, str]) -> None:
+def _draw_occlusions(figure: Path, path: Path, names: places.Names) -> None:
     try:
         with np.load(path) as file:
             maps = {name: file[name] for name in ("picture", "drops", "landmark", "probability")}
@@ -106,7 +106,7 @@ def _draw_occlusions(figure: Path, path: Path, names: dict[str, str]) -> None:
         raise InputError(f"{path}: no such file; run: dvc repro explain") from None
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a file of the explain stage ({error}); run: dvc repro --force explain") from None
-    shown = [names.get(landmark, landmark) for landmark in maps["landmark"].tolist()]
+    shown = [names[landmark] for landmark in maps["landmark"].tolist()]
     gallery.occlusions(figure, maps["picture"], maps["drops"], shown, maps["probability"].tolist())
 
 

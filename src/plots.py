@@ -8,18 +8,23 @@ import pandas as pd
 import typer
 
 import stage
+from landmarks.common.files import whole_folder
 from landmarks.dataset import places, tables
 from landmarks.evaluation import calibration, label_issues, results
 from landmarks.reporting import gallery, inputs, plots
+from landmarks.reporting.labels import shortened
 
 NETWORK = "plain"  # whose suspects are drawn
+LETTERS = 28  # of a landmark's name on an axis
 
 
 def main(
     evaluation: Annotated[Path, typer.Argument(help="JSON of the evaluate stage")],
     landmarks: Annotated[Path, typer.Argument(help="CSV of the places stage")],
     data: Annotated[Path, typer.Argument(help="Folder of the examined photos and of confidences.csv")],
-    folder: Annotated[Path, typer.Argument(help="Folder of the tables of the other stages; the PNGs are written here")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of the tables of the other stages; PNGs and answers/ are written here")
+    ],
     report: stage.TitleConfig,
     folds: Annotated[int, typer.Option(help="Of the grid's cross-validation")],
 ) -> str:
@@ -38,6 +43,7 @@ def main(
     plots.reliability(folder / "reliability.png", bins, errors)
     ranked = {name: rows.sort_values("confidence", ascending=False, kind="stable") for name, rows in tested.items()}
     names = places.names(landmarks)
+    _write_answers(folder / "answers", tested, names)
     wrong = {name: _named(rows[rows["actual"] != rows["predicted"]], names) for name, rows in ranked.items()}
     gallery.mistakes(folder / "mistakes.png", data / "anonymous", wrong)
     suspected = tables.read(data / "predictions" / f"{NETWORK}.suspects.csv", label_issues.COLUMNS)
@@ -54,12 +60,19 @@ def main(
     return f"charts of {len(models)} models"
 
 
-def _named(rows: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+def _write_answers(folder: Path, tested: Mapping[str, pd.DataFrame], names: places.Names) -> None:
+    """A CSV a model of ``actual`` and ``predicted`` names: what `dvc plots` draws confusion matrices of."""
+    ids = sorted({landmark for rows in tested.values() for landmark in (*rows["actual"], *rows["predicted"])})
+    labels = shortened((names[landmark] for landmark in ids), LETTERS)
+    short = places.Names({landmark: labels[names[landmark]] for landmark in ids})
+    with whole_folder(folder) as place:
+        for name, rows in tested.items():
+            tables.write(place / f"{name}.csv", _named(rows, short)[["actual", "predicted"]])
+
+
+def _named(rows: pd.DataFrame, names: places.Names) -> pd.DataFrame:
     """The same with names in place of the ids of landmarks."""
-    told = {
-        column: rows[column].map(lambda landmark: names.get(landmark, landmark)) for column in ("actual", "predicted")
-    }
-    return rows.assign(**told)
+    return rows.assign(**{column: rows[column].map(names) for column in ("actual", "predicted")})
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ LEAST = {
     "sweep.start": 1, "sweep.stop": 2, "sweep.step": 1, "sweep.folds": 2, "grid.folds": 2,
 }  # fmt: skip
 DEMO = "demo://"
+REMOTE = ("http://", "https://")
 ATTRIBUTION = ("id", "url", "author", "license", "title")
 HOSTS = 3  # as many are asked, those of most photos
 SECONDS = 10.0  # that a host may take
@@ -130,13 +131,15 @@ def _attribution(source: str) -> Iterator[Finding]:
 
 
 def _names(source: str) -> Iterator[Finding]:
-    """The table that says what landmarks are called."""
-    if source and "://" not in source:
-        try:
+    """The table that says what landmarks are called; of one elsewhere, whether it answers."""
+    try:
+        if source.startswith(REMOTE):
+            table_files.require(source, "catalogue.names")
+        elif source:
             with table_files.local(source, "catalogue.names") as file:
                 place_tables.columns(file)
-        except InputError as error:
-            yield Finding("catalogue.names", str(error))
+    except (InputError, OSError) as error:
+        yield Finding("catalogue.names", str(error))
 
 
 def _catalogue(params: Params) -> tuple[list[Finding], int, int]:
@@ -144,8 +147,8 @@ def _catalogue(params: Params) -> tuple[list[Finding], int, int]:
     sample, source = params["sample"], params["catalogue"]["source"]
     asked = sample["classes"], sample["per_class"]
     try:
-        if source.startswith(("http://", "https://")) or params["catalogue"]["clean"]:
-            for setting in ("source", "clean", "names"):
+        if source.startswith(REMOTE) or params["catalogue"]["clean"]:
+            for setting in ("source", "clean"):
                 if params["catalogue"][setting]:
                     table_files.require(params["catalogue"][setting], f"catalogue.{setting}")
             return [], *asked  # the stages read it as it comes: it may have millions of rows

@@ -108,7 +108,8 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tf.keras.utils.set_random_seed(0)
     made_by = recipe()
     model = classifier.build(made_by, classifier.load_backbone(made_by), 3)
-    classifier.save(folder / "plain.json", classifier.Classifier(model, made_by, ["1", "2", "10"], 1.5))
+    network = classifier.Classifier(model=model, recipe=made_by, labels=["1", "2", "10"], temperature=1.5)
+    classifier.save(folder / "plain.json", network)
     (folder / "threshold.json").write_text('{"confidence": 0.5}')
     bridge = "1,Old Bridge,Crosses the river,Spain,37.5,-4.25,https://example.org/bridge"
     (folder / "landmarks.csv").write_text(

@@ -172,7 +172,9 @@ def test_what_keras_exports_is_a_module_that_fine_tuning_changes_and_export_writ
     trunk, fresh = network.model.layers[0], frozen(str(module), 64)
     assert len(trunk.trainable_weights) == 4
     assert any((a.numpy() != b.numpy()).any() for a, b in zip(trunk.layer.weights, fresh.layer.weights, strict=True))
-    given = (photos / "images", split, tmp_path / "out" / "model.json", tmp_path / "export", tmp_path / "e.json")
+    (tmp_path / "landmarks.csv").write_text("id,name\n1,Old Bridge\n")
+    taken = photos / "images", split, tmp_path / "out" / "model.json", tmp_path / "landmarks.csv"
+    given = *taken, tmp_path / "export", tmp_path / "e.json"
     done = script("export", *given, "--examples", 3)
     assert done.returncode == 0, done.stderr
     assert {
@@ -195,7 +197,9 @@ def test_several_modules_are_one_backbone_in_every_form(
     picture = network.preprocessing.read(photos / "images" / "p1_00.jpg")
     assert picture.shape == (2 * 96, 96, 3)  # the larger of the two sizes
     assert network.vectors(classifier.scaled(picture[None])).shape == (1, 8 + 8)
-    given = (photos / "images", split, tmp_path / "out" / "model.json", tmp_path / "export", tmp_path / "e.json")
+    (tmp_path / "landmarks.csv").write_text("id,name\n1,Old Bridge\n")
+    taken = photos / "images", split, tmp_path / "out" / "model.json", tmp_path / "landmarks.csv"
+    given = *taken, tmp_path / "export", tmp_path / "e.json"
     done = script("export", *given, "--examples", 3)
     assert done.returncode == 0, done.stderr
     told = json.loads((tmp_path / "e.json").read_text())

@@ -10,6 +10,14 @@ from support import Script, fails_in_one_line
 from landmarks.deep import classifier, occlusion
 
 
+@pytest.fixture
+def names(tmp_path: Path) -> Path:
+    """A CSV of the places stage, in which one landmark has no name."""
+    table = tmp_path / "landmarks.csv"
+    table.write_text("id,name\n1,Old Bridge\n3,Torre Añil\n")
+    return table
+
+
 @pytest.mark.slow
 def test_covering_what_the_network_looks_at_lowers_the_probability(
     script: Script, photos: Path, split: Path, trained: Path, tmp_path: Path
@@ -34,11 +42,11 @@ def test_covering_what_the_network_looks_at_lowers_the_probability(
 
 @pytest.mark.nightly
 def test_two_exports_are_the_same_to_the_byte(
-    process: Script, photos: Path, split: Path, trained: Path, tmp_path: Path
+    process: Script, photos: Path, split: Path, trained: Path, names: Path, tmp_path: Path
 ) -> None:
     for name in "ab":  # in processes of their own, like the stage: TensorFlow numbers the functions that it saves
         out = [tmp_path / name, tmp_path / f"{name}.json"]
-        done = process("export", photos / "images", split, trained, *out, "--examples", 12)
+        done = process("export", photos / "images", split, trained, names, *out, "--examples", 12)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""  # TensorFlow Lite says things while it converts
     files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
@@ -49,9 +57,10 @@ def test_two_exports_are_the_same_to_the_byte(
 
 @pytest.mark.slow
 def test_every_exported_form_gives_what_the_network_gives(
-    script: Script, photos: Path, split: Path, trained: Path, tmp_path: Path
+    script: Script, photos: Path, split: Path, trained: Path, names: Path, tmp_path: Path
 ) -> None:
-    done = script("export", photos / "images", split, trained, tmp_path / "a", tmp_path / "a.json", "--examples", 12)
+    out = tmp_path / "a", tmp_path / "a.json"
+    done = script("export", photos / "images", split, trained, names, *out, "--examples", 12)
     assert done.returncode == 0, done.stderr
     files = {path.name for path in (tmp_path / "a").iterdir()}
     assert files >= {"model.keras", "saved_model", "float16.tflite", "labels.json"}
@@ -69,6 +78,9 @@ def test_every_exported_form_gives_what_the_network_gives(
     content = (photos / "images" / "p2_09.jpg").read_bytes()
     answer = served(bytes=tf.constant([content, content]))
     assert [label.decode() for label in answer["labels"].numpy()[0]] == ["1", "2", "3"]
+    called = ["Old Bridge", "2", "Torre Añil"]
+    assert [[name.decode() for name in row] for row in answer["names"].numpy()] == [called, called]
+    assert json.loads((tmp_path / "a" / "names.json").read_text()) == called
     network = classifier.load(trained)
     picture = network.preprocessing.read(photos / "images" / "p2_09.jpg")
     expected = np.repeat(network.probabilities(picture[None]), 2, axis=0)

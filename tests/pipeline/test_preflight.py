@@ -85,6 +85,15 @@ def test_everything_is_named_at_once_each_with_its_parameter_and_a_value_that_is
     assert "upright" in wrong["models.tree.features"].problem
 
 
+@pytest.mark.parametrize("names", ["http://127.0.0.1:1/names.csv", "file:///nowhere/names.csv", "nobody.csv"])
+def test_a_table_of_names_that_cannot_be_had_is_named(names: str, known: ResultCache, table: Table) -> None:
+    settings = own(table(10, 10), 2, 10)
+    settings["catalogue"]["names"] = names
+    wrong = found(known, **settings)
+    assert set(wrong) == {"catalogue.names"}
+    assert names in wrong["catalogue.names"].problem
+
+
 def test_with_the_values_that_it_names_nothing_stands_in_the_way(known: ResultCache, table: Table) -> None:
     for photos in ((12, 11, 10), (5, 5), (4, 9, 4), (100, 100, 1)):
         values = {"catalogue": {"source": str(table(*photos))}}

@@ -20,6 +20,7 @@ import plots as plots_stage
 import stage
 from landmarks.classical import features_file, local_features
 from landmarks.common.errors import InputError
+from landmarks.dataset.places import Names
 from landmarks.evaluation import metrics, results
 from landmarks.images import decoding
 from landmarks.privacy.redaction import Face
@@ -97,6 +98,25 @@ def drawn(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.png")}
 
 
+def test_confusion_is_drawn_of_short_names_never_two_alike(script: Script, left: Path, tmp_path: Path) -> None:
+    shutil.copytree(left / "plots", tmp_path / "plots")
+    long = "The Old Bridge over the River"
+    (tmp_path / "landmarks.csv").write_text(f"id,name\n1,{long} of the North\n2,{long} of the South\n")
+    given = left / "evaluation.json", tmp_path / "landmarks.csv", left / "data", tmp_path / "plots"
+    done = script("plots", *given, "--folds", 3)
+    assert done.returncode == 0, done.stderr
+    answers = {name: pd.read_csv(tmp_path / "plots" / "answers" / f"{name}.csv") for name in ("always-right", "one")}
+    ids = pd.read_csv(left / "plots" / "confusion" / "one.csv", dtype=str)
+    for rows in answers.values():
+        assert list(rows) == ["actual", "predicted"]
+        assert len(rows) == len(ids)
+    called = dict(zip(ids["actual"], answers["one"]["actual"], strict=True))
+    assert len(set(called.values())) == len(called) == 3
+    assert called["3"] == "3"  # without a name
+    assert all(len(name) <= 28 and name.startswith("The Old Bridge") for id_, name in called.items() if id_ != "3")
+    assert set(answers["one"]["predicted"]) == {called["1"]}
+
+
 def test_the_charts_of_the_results_repeat_to_the_byte(script: Script, left: Path, tmp_path: Path) -> None:
     for name in "ab":
         shutil.copytree(left / "plots", tmp_path / name)
@@ -140,11 +160,11 @@ def test_a_malformed_file_is_named(left: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"retrieval.csv: the photo 'other' is not in the split; run: dvc repro"):
         gallery_stage._draw_retrieval(tmp_path / "r.png", tmp_path)
     with pytest.raises(InputError, match=r"occlusion.npz: no such file; run: dvc repro explain"):
-        gallery_stage._draw_occlusions(tmp_path / "e.png", tmp_path / "occlusion.npz", {})
+        gallery_stage._draw_occlusions(tmp_path / "e.png", tmp_path / "occlusion.npz", Names())
     for content in (b"nothing", b"", (left / "data" / "occlusion.npz").read_bytes()[:-40]):
         (tmp_path / "occlusion.npz").write_bytes(content)
         with pytest.raises(InputError, match=r"occlusion.npz: not a file of the explain stage .*dvc repro --force"):
-            gallery_stage._draw_occlusions(tmp_path / "e.png", tmp_path / "occlusion.npz", {})
+            gallery_stage._draw_occlusions(tmp_path / "e.png", tmp_path / "occlusion.npz", Names())
 
 
 def test_the_figure_of_keypoints_needs_no_two_photos_of_a_landmark(photos: Path, tmp_path: Path) -> None:

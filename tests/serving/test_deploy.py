@@ -27,8 +27,9 @@ def score(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     folder = tmp_path_factory.mktemp("azure")
     shutil.copytree(ROOT / "src", folder / "src")
     shutil.copytree(ROOT / "data/demo/backbone", folder / "data/demo/backbone")
-    for file in untrained.parent.iterdir():
-        shutil.copy(file, folder)
+    for file in untrained.parent.glob("*.*"):
+        if file.is_file():
+            shutil.copy(file, folder)
     (folder / "deploy/azure").mkdir(parents=True)
     shutil.copy(ROOT / "deploy/azure/score.py", folder / "deploy/azure/score.py")
     with pytest.MonkeyPatch.context() as patch:

@@ -204,7 +204,7 @@ def test_the_places_can_be_tried_and_an_answer_is_kept(
     assert "10,unknown" in (tmp_path / "catalogue.csv").read_text()
 
 
-def test_a_button_for_the_camera_is_there_where_a_touch_screen_is(browser: Page, server_url: str) -> None:
+def test_a_button_for_the_camera_is_there_where_fingers_point(browser: Page, server_url: str) -> None:
     for touch in (True, False):
         browser.ask("Emulation.setTouchEmulationEnabled", enabled=touch)
         browser.open(f"{server_url}/")

@@ -115,13 +115,17 @@ def test_below_the_threshold_the_label_is_unknown(answering: "Predictor") -> Non
     assert [(choice.label, choice.name) for choice in unsure.top] == [("1", "Old Bridge"), ("2", "2")]
 
 
-def test_a_photo_has_the_same_probabilities_alone_and_in_a_batch(answering: "Predictor", photo: bytes) -> None:
+def test_a_photo_has_the_same_probabilities_alone_and_in_a_batch(
+    answering: "Predictor", untrained: Path, photo: bytes
+) -> None:
+    from landmarks.deep import classifier
+
     pictures = [answering.preprocess(content) for content in (photo, renderer.photo(7, 2, 0), renderer.photo(7, 3, 1))]
     together = answering.forward(np.stack(pictures))
     alone = [answering.forward(picture[None]) for picture in pictures]
     for values, singles in zip(together, zip(*alone, strict=True), strict=True):
         assert values == pytest.approx(np.concatenate(singles), abs=1e-5)
-    probabilities = answering.network.probabilities(np.stack(pictures))
+    probabilities = classifier.load(untrained).probabilities(np.stack(pictures))
     assert together[1] == pytest.approx(probabilities, abs=1e-5)
     assert together[1].sum(axis=1) == pytest.approx(1, abs=1e-5)
 

@@ -42,9 +42,17 @@ def read(path: Path) -> Places:
     return _distinct(collect(str(path), enumerate(csv_rows.read(path, NEEDED, "dvc repro places"), 2)))
 
 
-def names(path: Path) -> dict[str, str]:
-    """Their names by id, no two alike."""
-    return {id_: place.name for id_, place in read(path).items()}
+class Names(dict[str, str]):
+    """What landmarks are called, by id; one without a name is called by its id."""
+
+    def __missing__(self, landmark: str) -> str:
+        """The id."""
+        return landmark
+
+
+def names(path: Path) -> Names:
+    """What the places of a CSV are called, as ``read``: no two alike."""
+    return Names({id_: place.name for id_, place in read(path).items()})
 
 
 def write(path: Path, found: Iterable[Place]) -> None:

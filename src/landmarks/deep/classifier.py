@@ -21,11 +21,10 @@ VECTORS = 4096  # photos whose vectors are scaled at once
 BLOCK = 8  # pictures a forward pass: more are no faster, and take more memory
 
 
-@dataclass(frozen=True)
-class Classifier:
-    """A trained ``model`` (float32 RGB in [0, 1] to logits), its recipe, class names, and what its logits are divided by."""
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a network is made by, its class names, and what its logits are divided by."""
 
-    model: Any
     recipe: Recipe
     labels: list[str]
     temperature: float
@@ -34,6 +33,13 @@ class Classifier:
     def preprocessing(self) -> Preprocessing:
         """How a photo becomes what the network sees."""
         return self.recipe.preprocessing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier(Description):
+    """A trained ``model``, float32 RGB in [0, 1] to logits."""
+
+    model: Any
 
     def vectors(self, pictures: Any) -> Any:
         """What the last layer takes, (n, dimensions), a tensor: the mean of a photo's views.
@@ -134,21 +140,27 @@ def summary(model: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def load(path: Path) -> Classifier:
-    """Read what ``save`` wrote; the backbone has to be where it was.
-
-    Raises ``InputError`` if the file is missing or is something else.
-    """
+def describe(path: Path) -> Description:
+    """Read the JSON that ``save`` wrote. Raises ``InputError`` if the file is missing or is something else."""
     stored = read_json(path, "cnn")
     try:
         recipe = knobs.restore(Recipe, stored["recipe"])
         labels, temperature = [str(label) for label in stored["labels"]], float(stored["temperature"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a model of the cnn stage as it is now ({error}); run: dvc repro cnn") from None
-    weights = path.with_suffix(".weights.h5")
+    return Description(recipe=recipe, labels=labels, temperature=temperature)
+
+
+def load(path: Path) -> Classifier:
+    """Read what ``save`` wrote; the backbone has to be where it was.
+
+    Raises ``InputError`` if a file is missing or is something else.
+    """
+    described, weights = describe(path), path.with_suffix(".weights.h5")
+    recipe, labels = described.recipe, described.labels
     model = build(recipe, load_backbone(recipe, trained=True), len(labels))
     try:
         model.load_weights(str(weights))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{weights}: {backbones.first_line(error)}; run: dvc repro --force cnn") from None
-    return Classifier(model, recipe, labels, temperature)
+    return Classifier(model=model, recipe=recipe, labels=labels, temperature=described.temperature)

@@ -29,8 +29,8 @@ def original(network: Classifier) -> Run:
     return lambda shown, _: network.probabilities(shown)
 
 
-def saved_model(network: Classifier, folder: Path) -> None:
-    """Write a SavedModel with two signatures, both giving ``probabilities`` (n, labels) and ``labels``.
+def saved_model(network: Classifier, names: list[str], folder: Path) -> None:
+    """Write a SavedModel with two signatures, both giving ``probabilities``, ``labels`` and ``names``, each (n, labels).
 
     ``serving_default`` takes ``pictures``, float32 RGB in [0, 1], (n, views * size, size, 3): a photo's views, one below the
     other; ``jpeg`` takes ``bytes``, the files themselves, (n,): decoded, cut into views and scaled inside, as in training but for
@@ -40,11 +40,12 @@ def saved_model(network: Classifier, folder: Path) -> None:
     size = preprocessing.size
     module = tf.Module()
     module.model = network.model
-    labels = tf.constant(network.labels)
+    named = {"labels": tf.constant(network.labels), "names": tf.constant(names)}
 
     def probabilities(pictures: Any) -> dict[str, Any]:
         softmax = network.softmax(pictures)
-        return {"probabilities": softmax, "labels": tf.repeat(labels[None], tf.shape(softmax)[0], axis=0)}
+        told = {output: tf.repeat(values[None], tf.shape(softmax)[0], axis=0) for output, values in named.items()}
+        return {"probabilities": softmax, **told}
 
     shown = tf.autograph.experimental.do_not_convert(box)  # its match is on a string, which needs no graph
 

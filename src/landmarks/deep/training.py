@@ -108,7 +108,7 @@ def fit(recipe: Recipe, photos: LabelledPhotos, train: Mask, validation: Mask) -
     pictures = image_cache.preprocessed(photos.folder, photos.ids, recipe.preprocessing)
     learning, selection = (photo_batches(pictures, photos, mask, recipe) for mask in (train, validation))
     run.phase("all" if recipe.training.recipe == "thesis" else "trunk", model, learning, selection)
-    untempered = Classifier(model, recipe, photos.labels, temperature=1.0)
+    untempered = Classifier(model=model, recipe=recipe, labels=photos.labels, temperature=1.0)
     logs = np.log(np.maximum(untempered.probabilities(pictures), np.finfo(np.float32).tiny))
     temperature = calibration.temperature(logs[validation], photos.class_ids[validation])
     network = dataclasses.replace(untempered, temperature=temperature)
@@ -143,7 +143,7 @@ def _solve(
         for number, step in enumerate(head.path, 1)
     ]
     told = pd.DataFrame(history, columns=list(HISTORY))
-    network = Classifier(model, recipe, photos.labels, temperature)
+    network = Classifier(model=model, recipe=recipe, labels=photos.labels, temperature=temperature)
     held_out = _softmax(head.held_out[head.judged], temperature)
     return Trained(network, told, _softmax(logits, temperature), np.flatnonzero(learnt)[head.judged], held_out)
 

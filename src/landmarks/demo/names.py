@@ -6,25 +6,8 @@ from landmarks.dataset.places import Place
 
 ADDRESS = re.compile(r"demo://(?P<seed>\d+)/[a-z]+/(?P<landmark>\d+)/")
 KINDS = ("Hall", "House", "Palace", "Exchange", "Library", "Court", "Museum")
-STARTS = (
-    "Bel",
-    "Cor",
-    "Dal",
-    "Er",
-    "Fal",
-    "Gor",
-    "Hes",
-    "Il",
-    "Jor",
-    "Kel",
-    "Lum",
-    "Mar",
-    "Nor",
-    "Or",
-    "Pel",
-    "Quil",
-    "Vel",
-)
+STARTS = ("Bel", "Cor", "Dal", "Er", "Fal", "Gor", "Hes", "Il", "Jor",
+          "Kel", "Lum", "Mar", "Nor", "Or", "Pel", "Quil", "Vel")  # fmt: skip
 ENDS = ("mora", "dane", "vik", "anta", "orra", "usk", "ello", "inth", "ava", "olm", "eska", "una")
 
 

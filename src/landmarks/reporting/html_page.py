@@ -13,6 +13,7 @@ from PIL import Image
 
 from landmarks.common.errors import InputError
 from landmarks.common.files import whole
+from landmarks.dataset.places import Names
 from landmarks.reporting.labels import shortened
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -103,12 +104,12 @@ def _address(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _called(names: Mapping[str, str]) -> Callable[..., str]:
+def _called(names: Names) -> Callable[..., str]:
     """What gives the name of a landmark, of at most ``most`` letters; its id if it has none."""
     shorter = functools.cache(lambda most: shortened(names.values(), most) if most else {})
 
     def called(landmark: str, most: int = 0) -> str:
-        return str(shorter(most).get(name := names.get(landmark, landmark), name))
+        return str(shorter(most).get(name := names[landmark], name))
 
     return called
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from landmarks.common.errors import InputError
 from landmarks.common.files import read_json
 from landmarks.dataset import places, schema
 from landmarks.dataset.places import Place
-from landmarks.deep import classifier
-from landmarks.deep.runtime import convert_variables_to_constants_v2, tf
+from landmarks.deep import classifier, frozen_graph
+from landmarks.deep.frozen_graph import FrozenNetwork
+from landmarks.deep.runtime import tf
 from landmarks.images import decoding
 from landmarks.serving import dvc_lineage, uploads
 
@@ -63,7 +63,7 @@ class ModelRecord:
 class Predictor:
     """A network, what is known about its landmarks, and the record of the model with its threshold."""
 
-    network: classifier.Classifier
+    network: FrozenNetwork
     places: Mapping[str, Place]  # by label
     record: ModelRecord
 
@@ -109,20 +109,8 @@ class Predictor:
         count = len(pictures)
         padded = np.zeros((1 << (count - 1).bit_length(), *pictures.shape[1:]), np.uint8)
         padded[:count] = pictures
-        vectors, probabilities = self._graph(tf.constant(padded))
-        return vectors.numpy()[:count], probabilities.numpy()[:count]
-
-    @cached_property
-    def _graph(self) -> Any:
-        def forward(pictures: Any) -> Any:
-            vectors = self.network.vectors(tf.cast(pictures, tf.float32) / 255)
-            return vectors, self.network.probabilities_of(vectors)
-
-        # With a signature, or each batch size would get a graph; with constant weights, so that batch norm is folded
-        traced = tf.function(
-            forward, input_signature=[tf.TensorSpec((None, None, self.network.preprocessing.size, 3), tf.uint8)]
-        )
-        return convert_variables_to_constants_v2(traced.get_concrete_function())
+        vectors, probabilities = self.network.run(padded)
+        return vectors[:count], probabilities[:count]
 
 
 def load(
@@ -155,7 +143,7 @@ def load(
     else:
         hashes = {str(file): dvc_lineage.md5(file) for file in files}
     names = names or (beside if beside.exists() else None)
-    network = classifier.load(model)
+    network = frozen_graph.load(model)
     record = ModelRecord(
         model=str(model), md5=hashes, checked=lock is not None, commit=dvc_lineage.commit(model.parent),
         threshold=threshold, temperature=network.temperature, labels=list(network.labels),
