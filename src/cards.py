@@ -75,7 +75,7 @@ def main(
         "temperature": trained["temperature"], "audit": read_json(audit, "anonymize"), "used": len(used),
         "missing": missing, "demo": bool(urls[used].str.startswith(DEMO).all()), "network": model.stem,
         "licenses": sorted(credits["license"].value_counts().items(), key=lambda row: (-row[1], row[0])),
-        "size": card_files.size_category(len(used)), "table": str(table),
+        "size": card_files.size_category(len(used)), "table": str(table), "shards": storage.shard > 0,
     }  # fmt: skip
     for card in (model_card, dataset_card):
         with whole(card) as partial:
@@ -83,13 +83,7 @@ def main(
     photos = {part: int((parts["split"] == part).sum()) for part in schema.PARTS}
     licences = sorted(set(credits["license"])) or ["unknown"]
     croissant.write(
-        dataset_card.with_name("croissant.json"),
-        report.title,
-        labels,
-        photos,
-        licences,
-        split,
-        shards=storage.shard > 0,
+        dataset_card.with_name("croissant.json"), report.title, labels, photos, licences, split, values["shards"]
     )
     return f"{model_card}, {dataset_card}"
 

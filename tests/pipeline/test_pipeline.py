@@ -209,7 +209,7 @@ def test_every_block_of_params_yaml_is_declared_by_a_script_or_iterated_over() -
 
 
 @pytest.mark.parametrize(
-    "profile", [ROOT / "profiles" / f"{name}.yaml" for name in ("gldv2", "thesis")], ids=lambda path: path.stem
+    "profile", [ROOT / "profiles" / f"{name}.yaml" for name in ("gldv2", "scale", "thesis")], ids=lambda path: path.stem
 )
 def test_a_profile_holds_only_parameters_that_exist_and_differ(profile: Path) -> None:
     theirs = yaml.safe_load(profile.read_text())

@@ -73,9 +73,8 @@ class PhotoStore:
         self.folder = folder
         self.shards: dict[Path, list[str]] = {}  # their ids, in order
         self._members: dict[str, Member] = {}
-        for index in sorted(
-            folder.glob(f"*{INDEX}"), key=lambda path: path.stat().st_mtime_ns
-        ):  # after a kill: the newer counts
+        by_age = sorted(folder.glob(f"*{INDEX}"), key=lambda path: path.stat().st_mtime_ns)
+        for index in by_age:  # after a kill a photo may be in two shards: the newer counts
             shard = index.with_suffix(SHARD)
             if object_store.address() or shard.is_file():
                 members = _read_index(index, shard)
