@@ -87,8 +87,8 @@ def seconds_of(function: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def throughput(port: int, path: str, body: bytes, clients: int, seconds: float) -> float:
-    """Photos a second with ``clients`` at once."""
+def throughput(port: int, path: str, body: bytes, clients: int, seconds: float) -> tuple[int, float]:
+    """Photos, and photos a second, with ``clients`` at once."""
     end = time.perf_counter() + seconds
 
     def work(_: int) -> int:
@@ -100,12 +100,24 @@ def throughput(port: int, path: str, body: bytes, clients: int, seconds: float) 
 
     with ThreadPoolExecutor(clients) as pool:
         begin = time.perf_counter()
-        return sum(pool.map(work, range(clients))) / (time.perf_counter() - begin)
+        photos = sum(pool.map(work, range(clients)))
+        return photos, photos / (time.perf_counter() - begin)
 
 
 def explain(port: int, content: bytes) -> None:
-    """Request one explanation: occlusion map and similar photos."""
-    requests.post(f"http://127.0.0.1:{port}/v1/explain", files={"photo": content}, timeout=60).raise_for_status()
+    """Request explanations until one has similar photos: the server then builds no index beside what is measured."""
+    while True:
+        reply = requests.post(f"http://127.0.0.1:{port}/v1/explain", files={"photo": content}, timeout=60)
+        reply.raise_for_status()
+        if reply.json()["similar"]:
+            return
+        time.sleep(1)
+
+
+def spent(process: int) -> float:
+    """CPU time of a process and of those that it started, in all threads, seconds."""
+    first = psutil.Process(process)
+    return float(sum(sum(each.cpu_times()[:2]) for each in (first, *first.children(recursive=True))))
 
 
 def resident(process: int) -> float:
@@ -131,26 +143,28 @@ def main(
     ours = [sys.executable, "src/serve.py", "--model", str(model), "--unchecked", "--port", str(ports["ours"])]
     with contextlib.ExitStack() as stack:
         process, ready = stack.enter_context(running(ours, ports["ours"], "/health/ready"))
-        at_ready = resident(process)
+        at_ready, processes = resident(process), {"ours": process}
         for batch in (1, 8) if litserve else ():
             name = f"LitServe, batches of {batch}"
             ports[name], PATHS[name] = free_port(), "/predict"
             command = [str(litserve), "bench/litserver.py", str(model), str(ports[name]), str(batch)]
-            stack.enter_context(running(command, ports[name], "/health"))
+            processes[name], _ = stack.enter_context(running(command, ports[name], "/health"))
         print(f"{photo.name}, {len(content) / 1000:.0f} KB; ours ready in {ready:.1f} s, then {at_ready:.2f} GB")
-        explain(
-            ports["ours"], content
-        )  # waits until the index of training photos is built: the rest is measured without that work
+        explain(ports["ours"], content)
         latencies(model, content, ports, body, calls)
         print(f"ours, after that: {resident(process):.2f} GB resident, {memory.held(process):.2f} GB proportional")
-        rates = defaultdict(list)
+        rates, costs = defaultdict(list), defaultdict(list)
         for _ in range(rounds):
             for name, port in ports.items():
-                rates[name].append(throughput(port, PATHS[name], body, 8, seconds))
+                begin = spent(processes[name])
+                photos, rate = throughput(port, PATHS[name], body, 8, seconds)
+                rates[name].append(rate)
+                costs[name].append(1000 * (spent(processes[name]) - begin) / photos)
         for name, values in rates.items():
             ratio = np.array(rates["ours"]) / values
             print(
-                f"{name:24}{np.median(values):8.1f} photos/s at 8; ours is {np.median(ratio):.2f} of it [{ratio.min():.2f}, {ratio.max():.2f}]"
+                f"{name:24}{np.median(values):8.1f} photos/s at 8; ours is {np.median(ratio):.2f} of it [{ratio.min():.2f}, {ratio.max():.2f}]; "
+                f"{np.median(costs[name]):.1f} ms of CPU a photo"
             )
         print(f"ours, after that: {resident(process):.2f} GB resident, {memory.held(process):.2f} GB proportional")
 

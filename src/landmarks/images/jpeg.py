@@ -2,9 +2,11 @@
 
 import io
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
 from PIL import Image
 
 from landmarks.common.status import Status, StatusError
@@ -73,6 +75,45 @@ def keep(content: bytes, label: str = "", long_side: int = 0, max_pixels: int = 
     return Photo(encoded, picture.shape[1], picture.shape[0], width, height, kind)
 
 
+def decode(
+    content: bytes, enough: Callable[[int, int], int], max_pixels: int = decoding.MAX_PIXELS
+) -> decoding.Picture:  # fmt: skip
+    """Decode the photo that ``keep`` would store of the bytes of one: uint8 BGR (height, width, 3), upright.
+
+    Its longer side has ``enough(longer, shorter)`` pixels or more, where the photo has them. A usual JPEG is decoded once
+    less than by ``keep`` and then ``decoding.decode``. Raises ``StatusError`` as these do.
+    """
+    picture = _decode_and_check(content, enough, max_pixels)
+    if picture is not None:
+        return picture
+    head = decoding.header(keep(content, max_pixels=max_pixels).content)
+    return decoding.decode(head, enough(max(head.size), min(head.size)), exact=False)
+
+
+def _decode_and_check(content: bytes, enough: Callable[[int, int], int], max_pixels: int) -> decoding.Picture | None:
+    """The picture of an upright JPEG if ``keep`` stores its pixels as they are; None if that cannot be told in this way.
+
+    OpenCV decodes the photo, Pillow the same with data behind its last scan: their pixels are the same if the scan is whole.
+    """
+    if formats.read_format(content) != "JPEG":
+        return None
+    found = segments.take_apart(content)
+    longer, shorter, kept = max(found.width, found.height), min(found.width, found.height), b"".join(found.kept)
+    if longer > LONGEST or shorter < SHORTEST or longer * shorter > max_pixels:
+        return None
+    least = enough(longer, shorter)
+    scale = next((factor for factor, _ in decoding.REDUCED if longer >= factor * least), 1)
+    if found.orientation != 1 or not found.has_all_scans or scale > SCALES.get(found.frame, 0):
+        return None
+    try:
+        picture = decoding.decode(decoding.Head((found.width, found.height), 1, kept), least, exact=False)
+        with _opened(_followed(kept), found, scale) as followed:
+            same = np.array_equal(picture, np.asarray(followed.convert("RGB"))[..., ::-1])
+    except Exception:  # untrusted input: Pillow raises errors of any type
+        return None
+    return picture if same else None
+
+
 def _check_scans(content: bytes, found: segments.Segments) -> None:
     """Raise ``StatusError`` if a JPEG of clean segments does not decode, or if its last scan ends before its last block.
 
@@ -81,16 +122,26 @@ def _check_scans(content: bytes, found: segments.Segments) -> None:
     """
     if found.frame in segments.FRAMES and not found.has_all_scans:
         raise StatusError(Status.TRUNCATED)
-    if _checksum(content, found) != _checksum(content[:-2] + AFTER_SCAN + content[-2:], found):
+    if _checksum(content, found) != _checksum(_followed(content), found):
         raise StatusError(Status.TRUNCATED)
 
 
 def _checksum(content: bytes, found: segments.Segments) -> int:
-    scale = SCALES.get(found.frame, 1)
     try:
-        with Image.open(io.BytesIO(content), formats=["JPEG"]) as opened:
-            if scale > 1:
-                opened.draft(None, (found.width // scale, found.height // scale))
+        with _opened(content, found, SCALES.get(found.frame, 1)) as opened:
             return zlib.crc32(opened.tobytes())
     except Exception:  # untrusted input: Pillow raises errors of any type
         raise StatusError(Status.DOES_NOT_DECODE) from None
+
+
+def _followed(content: bytes) -> bytes:
+    """A JPEG with data between its last scan and its end."""
+    return content[:-2] + AFTER_SCAN + content[-2:]
+
+
+def _opened(content: bytes, found: segments.Segments, scale: int) -> Image.Image:
+    """A JPEG as Pillow will decode it, at 1:``scale``."""
+    opened = Image.open(io.BytesIO(content), formats=["JPEG"])
+    if scale > 1:
+        opened.draft(None, (found.width // scale, found.height // scale))
+    return opened

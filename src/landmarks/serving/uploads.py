@@ -1,11 +1,11 @@
 """Photos from untrusted input: checked as the download stage checks them, decoded as in training."""
 
 import binascii
+from functools import partial
 
 from landmarks.common.errors import InputError
-from landmarks.common.status import Status, StatusError
 from landmarks.images import decoding, jpeg
-from landmarks.images.preprocessing import Preprocessing
+from landmarks.images.preprocessing import Preprocessing, long_side
 
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
 BLANKS = b" \t\r\n"  # encoders break lines after 64 or 76 letters
@@ -30,10 +30,6 @@ def preprocess(content: bytes, preprocessing: Preprocessing, max_pixels: int = d
     """A photo as a network takes it, uint8 RGB (views * size, size, 3): the pixels of the file that the download stage would keep.
 
     ``content`` is a JPEG, PNG, WebP or BMP; above ``max_pixels``, width times height, nothing is decoded. Raises
-    ``StatusError`` as ``jpeg.keep`` does.
+    ``StatusError`` as ``jpeg.decode`` does.
     """
-    kept = jpeg.keep(content, max_pixels=max_pixels).content
-    try:
-        return preprocessing.decode(kept)
-    except InputError:
-        raise StatusError(Status.DOES_NOT_DECODE) from None
+    return preprocessing.fit(jpeg.decode(content, partial(long_side, preprocessing), max_pixels))
