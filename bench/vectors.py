@@ -93,8 +93,8 @@ def _write_tables(folder: Path, ids: list[str], class_ids: Numbers) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
     names = class_ids + 1
     pd.DataFrame({"id": ids, "landmark_id": names, "status": "ok"}).to_csv(folder / "photos.csv", index=False)
-    labels = pd.DataFrame({"landmark_id": sorted(set(names.tolist()))})
-    labels.assign(name=labels["landmark_id"].map("Landmark {}".format)).to_csv(folder / "landmarks.csv", index=False)
+    labels = pd.DataFrame({"id": sorted(set(names.tolist()))})
+    labels.assign(name=labels["id"].map("Landmark {}".format)).to_csv(folder / "landmarks.csv", index=False)
     hashes = np.random.default_rng(0).bytes(32 * len(ids)).hex()
     passed = {photo: {"hash": hashes[64 * place : 64 * place + 64]} for place, photo in enumerate(ids)}
     audit = {"faces": 0, "photos_with_faces": 0, "quarantined": 0, "photos": passed}
