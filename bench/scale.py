@@ -3,7 +3,7 @@
 python bench/scale.py cluster    the default of two processes beside LANDMARKS_CLUSTER=local with two workers, interleaved
 python bench/scale.py kills      workers killed at random: the same bytes, and how much was done twice
 python bench/scale.py photos     seconds of CPU a photo and peak memory of each stage, at two sizes (--sizes 1000 --sizes 2000)
-python bench/scale.py vectors    200,000 photos of 1,000 landmarks without pixels: split and evaluate, two models
+python bench/scale.py vectors    200,000 photos of 1,000 landmarks without pixels: split, SVM, head, evaluate, plots
 python bench/scale.py simulate   where the next wall is: 1 to 1,000 workers, in arithmetic
 """
 
@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Annotated, Any
 from unittest import mock
 
-import numpy as np
 import pandas as pd
 import psutil
 import typer
@@ -32,19 +31,19 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 import memory  # noqa: E402
+import vectors  # noqa: E402
 
-import evaluate  # noqa: E402
 import keypoints  # noqa: E402
 import stage  # noqa: E402
 from landmarks.classical.local_features import FeatureConfig, FeatureSettings, KeypointsConfig  # noqa: E402
 from landmarks.common import cluster as dask_cluster  # noqa: E402
 from landmarks.common import parallel  # noqa: E402
-from landmarks.dataset import prediction_files, splitting  # noqa: E402
 from landmarks.demo import renderer  # noqa: E402
 from landmarks.privacy import gate  # noqa: E402
 
 WORKERS = 2
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(vectors.vectors)
 
 
 def _render(item: tuple[int, int], folder: Path) -> str:
@@ -206,43 +205,6 @@ def photos(
                 print(
                     f"{count:6} photos  {name:10} {1000 * seconds / count:6.1f} ms a photo  {peak:.2f} GB", flush=True
                 )
-
-
-@app.command()
-def vectors(
-    count: Annotated[int, typer.Option(help="Photos")] = 200_000,
-    landmarks: Annotated[int, typer.Option(help="Landmarks")] = 1000,
-) -> None:
-    """Seconds and peak memory of the split's assignment and of the evaluate stage, with two models."""
-    rng, names = np.random.default_rng(0), [str(number) for number in range(landmarks)]
-    ids, actual = [f"{number:07}" for number in range(count)], [names[number % landmarks] for number in range(count)]
-    with tempfile.TemporaryDirectory() as made:
-        folder, start = Path(made), time.process_time()
-        parts = splitting.split(ids, actual, np.arange(count), 0.3, 0.14, 0)
-        print(f"split     {time.process_time() - start:5.0f} s of CPU", flush=True)
-        table = {"id": ids, "landmark_id": actual, "split": parts, "group": range(count)}
-        pd.DataFrame(table).to_csv(folder / "split.csv", index=False)
-        (folder / "predictions").mkdir()
-        columns = np.arange(count) % landmarks
-        for name, certainty in (("sure", 3.0), ("unsure", 1.0)):
-            shares = rng.random((count, landmarks), np.float32)
-            shares[np.arange(count), columns] *= certainty
-            shares /= shares.sum(axis=1, keepdims=True)
-            prediction_files.write(folder / "predictions" / f"{name}.parquet", ids, actual, names, shares)
-            del shares
-        _write_counts(folder)
-        chosen = ("--model", "sure", "--model", "unsure")
-        out = (folder / name for name in ("results.json", "evaluation.json", "confusion"))
-        inputs = (folder / name for name in ("split.csv", "faces.json", "counts", "predictions"))
-        seconds, peak = _run("evaluate", *inputs, *out, *chosen)
-        print(f"evaluate  {seconds:5.0f} s of CPU  {peak:.2f} GB", flush=True)
-
-
-def _write_counts(folder: Path) -> None:
-    (folder / "counts" / "keypoints").mkdir(parents=True)
-    for name in evaluate.COUNTED:
-        (folder / "counts" / f"{name}.json").write_text("{}")
-    (folder / "faces.json").write_text('{"faces": 0, "photos_with_faces": 0, "quarantined": 0}')
 
 
 @app.command()

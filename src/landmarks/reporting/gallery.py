@@ -256,13 +256,13 @@ def mistakes(path: Path, folder: Path, wrong: dict[str, pd.DataFrame]) -> None:
 def suspects(path: Path, folder: Path, rows: pd.DataFrame) -> None:
     """A contact sheet of the photos in ``folder`` whose label is suspected: the first of ``rows``, which have ``label_issues.COLUMNS``."""
     shown, store = rows.head(SHEET * SUSPECTS), PhotoStore(folder)
-    landmarks = shortened([*shown["actual"], *shown["predicted"]], 9)
-    figure, grid = cells(max(-(-len(shown) // SHEET), 1), SHEET, WIDE / SHEET, 1.35)
+    landmarks = shortened([*shown["actual"], *shown["predicted"]], 13)
+    figure, grid = cells(max(-(-len(shown) // SHEET), 1), SHEET, WIDE / SHEET, 1.5)
     told = shown[["id", "actual", "predicted", "confidence"]].itertuples(index=False, name=None)
     for cell, (photo, actual, predicted, confidence) in zip(grid.flat, told, strict=False):
-        title = f"{landmarks[actual]}; {landmarks[predicted]}?\n{float(confidence):.2f}"
+        title = f"{landmarks[actual]}\n{landmarks[predicted]}?\n{float(confidence):.2f}"
         show(cell, decoding.read(store[photo], SIDE), title)
-        cell.title.set_size(8)
+        cell.title.set_size(7.5)
     among = f", the first {len(shown)}" if len(shown) < len(rows) else ""
     figure.suptitle(
         f"{len(rows)} training photos of suspected labels{among}: label; what it may be, probability", fontsize=10
