@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import platform
+import resource
 import shutil
 import signal
 import socket
@@ -12,6 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import cv2
 import pytest
 from support import ROOT, Script, fails_in_one_line, gate_settings, recipe, recorded
 from work import DeadlyPath, double, meet, slow
@@ -33,10 +36,17 @@ ENVIRONMENT = {
 
 
 @contextlib.contextmanager
-def dask(*arguments: str, cwd: Path = ROOT, **environment: str) -> Iterator[None]:
+def dask(
+    *arguments: str, cwd: Path = ROOT, largest: int = resource.RLIM_INFINITY, **environment: str
+) -> Iterator[None]:
+    """Run Dask; it can write no file of more than ``largest`` bytes."""
     command = [sys.executable, "-m", "dask", *arguments, "--no-dashboard"]
     with subprocess.Popen(
-        command, cwd=cwd, env={**os.environ, **ENVIRONMENT, **environment}, stderr=subprocess.DEVNULL
+        command,
+        cwd=cwd,
+        env={**os.environ, **ENVIRONMENT, **environment},
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)),
     ) as process:
         try:
             yield
@@ -44,9 +54,11 @@ def dask(*arguments: str, cwd: Path = ROOT, **environment: str) -> Iterator[None
             process.terminate()
 
 
-def workers(address: str, count: int, cwd: Path = ROOT, **environment: str) -> contextlib.AbstractContextManager[None]:
+def workers(
+    address: str, count: int, cwd: Path = ROOT, largest: int = resource.RLIM_INFINITY, **environment: str
+) -> contextlib.AbstractContextManager[None]:
     options = ("--nworkers", str(count), "--nthreads", "1", "--host", "127.0.0.1")
-    return dask("worker", address, *options, cwd=cwd, **environment)
+    return dask("worker", address, *options, cwd=cwd, largest=largest, **environment)
 
 
 @contextlib.contextmanager
@@ -167,6 +179,25 @@ def test_a_worker_whose_backbone_gives_other_vectors_is_refused(on: str, photos:
     assert "data/demo/backbone: gives other vectors on a worker; give all machines the same module" in str(made.error)
 
 
+def test_a_worker_whose_disk_is_full_ends_the_stage_in_a_line_that_names_it_and_the_command_goes_on(
+    on: str, script: Script, photos: Path, tmp_path: Path
+) -> None:
+    outputs = (photos / "photos.csv", *(tmp_path / name for name in ("faces.json", "quarantine.csv")))
+    arguments = (photos / "images", tmp_path / "anonymous", *outputs, "--sizes", 320, "--turned", 0)
+    client = cluster._client(on)
+    with workers(on, 1, largest=4096):  # a photo takes more
+        client.wait_for_workers(3, timeout=60)
+        done = script("anonymize", *arguments)
+    fails_in_one_line(done, f"File too large on {platform.node()};", "what is examined is kept")
+    assert not (tmp_path / "faces.json").exists()
+    while len(client.nthreads()) > 2:
+        time.sleep(0.05)
+    assert all(cv2.imread(str(path)) is not None for path in (tmp_path / "anonymous").glob("*.jpg"))
+    assert script("anonymize", *arguments).returncode == 0
+    written = sorted((tmp_path / "anonymous").iterdir())  # and nothing that was begun
+    assert [path.name for path in written] == sorted(path.name for path in (photos / "images").iterdir())
+
+
 def test_a_worker_that_is_killed_once_costs_no_result(on: str, tmp_path: Path) -> None:
     assert results(tmp_path, 60, frozenset({5}), times=1) == [2 * item if item != 11 else "11" for item in range(60)]
     assert {path.name for path in tmp_path.iterdir()} == {"5.0"}
@@ -221,7 +252,7 @@ def test_a_worker_that_differs_is_refused_in_one_line(
 ) -> None:
     cwd, environment = differs(tmp_path)
     client = cluster._client(on)
-    with workers(on, 1, cwd, **environment):
+    with workers(on, 1, cwd, resource.RLIM_INFINITY, **environment):
         client.wait_for_workers(3, timeout=60)
         with pytest.raises(InputError, match=r"worker tcp://127.0.0.1:.* is refused: ") as refused:
             list(parallel.sound(parallel.each(slow, range(200), "slow")))

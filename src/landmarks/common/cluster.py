@@ -41,8 +41,14 @@ AHEAD = 2  # batches a worker that are handed out: the next one waits there whil
 WINDOW = 4  # batches a worker that are handed out or wait to be consumed: what memory holds
 PATIENCE = 60.0  # seconds that the scheduler or a first worker may take, and that there may be no worker
 TRIES = 2  # times that work is done again whose worker died, before its items are tried alone: of `local`
-# Of the processes of `local`, in place of Dask's own, which gives every megabyte that is free back to the system at once
-ENVIRON = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+# Of `local`; docs/scale.md sets the same for workers that are started by hand. The C library keeps what it freed: Dask's own
+# value, or the one that fits threads, gives it back at every photo. The profiler looks at each worker 100 times a second
+THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+MEMORY = {"MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_MMAP_THRESHOLD_": "33554432"}
+SETTINGS = {
+    "scheduler.allowed-failures": TRIES - 1, "nanny.pre-spawn-environ": {**THREADS, **MEMORY},
+    "worker.profile.enabled": False, "admin.tick.interval": "1s",
+}  # fmt: skip
 LIBRARIES = ("distributed", "cloudpickle")  # beside those of versions.yaml
 VERSIONS = Path(landmarks.__file__).parents[2] / "versions.yaml"
 START = "start it in the checkout: PYTHONPATH=src dask worker ... --nthreads 1 (docs/scale.md)"
@@ -205,8 +211,7 @@ def _witness() -> Iterator[Path]:
 def _local(processes: int) -> Client:
     """A scheduler and its workers here, one a process of ours."""
     _quiet()
-    settings = {"scheduler.allowed-failures": TRIES - 1, "nanny.pre-spawn-environ": ENVIRON}
-    with dask.config.set({f"distributed.{name}": value for name, value in settings.items()}):
+    with dask.config.set({f"distributed.{name}": value for name, value in SETTINGS.items()}):
         made = LocalCluster(n_workers=processes, threads_per_worker=1, memory_limit=0, dashboard_address=":0")
     return Client(made)
 

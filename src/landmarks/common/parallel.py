@@ -1,6 +1,7 @@
 """Work on single photos: in parallel, with a progress bar, errors as values."""
 
 import os
+import platform
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -88,7 +89,7 @@ def _on_cluster(
     def killed(place: int) -> Result | Failure:
         return Failure(KilledError(f"{_name(items[place], unit, place)}: {KILLED}"))
 
-    yield from cluster.each(os.environ[CLUSTER], partial(_one, function), items, workers(), killed, shared)
+    yield from cluster.each(os.environ[CLUSTER], partial(_there, function), items, workers(), killed, shared)
 
 
 def _blocks(function: Callable[[Item], Result], items: Sequence[Item], unit: str) -> Generator[Result | Failure]:
@@ -177,3 +178,12 @@ def _one(function: Callable[[Item], Result], item: Item) -> Result | Failure:
             return function(item)
         except Exception as error:  # the caller decides what a failure means
             return Failure(error)
+
+
+def _there(function: Callable[[Item], Result], item: Item) -> Result | Failure:
+    """On a worker of a cluster: an error of its disk names its machine."""
+    made = _one(function, item)
+    if isinstance(made, Failure) and isinstance(made.error, OSError) and made.error.strerror:
+        error = made.error
+        return Failure(OSError(error.errno, f"{error.strerror} on {platform.node()}", error.filename))
+    return made
