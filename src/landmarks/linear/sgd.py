@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 EXACT = 10**9  # rows * columns * classes, up to which exact solvers take minutes
 BATCH = 256
-PASSES, STEPS = 5, 1000  # over all rows, and at least so many steps
+PASSES, STEPS = 5, 2000  # over all rows, and at least so many steps
 MOMENTUM = 0.9
 SAMPLE = 4096  # rows that the rate is chosen by
 ITERATIONS = 30  # of the power method
