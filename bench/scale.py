@@ -88,6 +88,15 @@ def _digest(work: Callable[[Any], bytes], items: list[Any], cluster: str) -> str
         return found.hexdigest()
 
 
+def _cpu() -> float:
+    """Seconds of CPU of this process and all that it started and that still run."""
+    total = 0.0
+    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            total += sum(process.cpu_times()[:2])
+    return total
+
+
 @app.command()
 def cluster(
     photos: Annotated[int, typer.Option(help="Photos")] = 200,
@@ -95,24 +104,23 @@ def cluster(
     address: Annotated[str, typer.Option(help="Of a scheduler with two workers that were started by hand")] = "local",
     only: Annotated[str, typer.Option(help="gate or keypoints; else both")] = "",
 ) -> None:
-    """Photos a second on the cluster, by those of the default, in pairs that follow each other."""
+    """Photos a second on the cluster, by those of the default, in pairs that follow each other; of ``local``, by CPU as well."""
     with tempfile.TemporaryDirectory() as made:
         works = _works(_photos(Path(made), photos), Path(made))
         for name, (work, items) in ((name, works[name]) for name in ([only] if only else works)):
-            pairs = []
+            walls, cpus = [], []
             for turn in range(rounds + 1):  # the first one starts processes and loads models
-                took = {}
+                found, wall, cpu = {}, {}, {}
                 for where in ("", address) if turn % 2 else (address, ""):
-                    start = time.perf_counter()
-                    took[where] = _digest(work, items, where), time.perf_counter() - start
-                if took[""][0] != took[address][0]:
+                    start, used = time.perf_counter(), _cpu()
+                    found[where] = _digest(work, items, where)
+                    wall[where], cpu[where] = time.perf_counter() - start, _cpu() - used
+                if found[""] != found[address]:
                     raise SystemExit(f"{name}: the results differ")
-                pairs.append((took[""][1], took[address][1]))
-            ratio = statistics.median(here / there for here, there in pairs[1:])
-            here, there = (statistics.median(pair[side] for pair in pairs[1:]) for side in (0, 1))
-            print(
-                f"{name:10} {photos} photos: {here:.1f} s by processes, {there:.1f} s by {address}; {ratio:.2f} x the speed"
-            )
+                walls.append(wall[""] / wall[address])
+                cpus.append(cpu[""] / cpu[address] if address == dask_cluster.LOCAL else float("nan"))
+            speed, share = statistics.median(walls[1:]), statistics.median(cpus[1:])
+            print(f"{name:10} {photos} photos by {address}: {speed:.2f} x the speed of processes; by CPU {share:.2f} x")
 
 
 def _counted(item: Any, work: Callable[[Any], bytes], log: Path) -> bytes:

@@ -35,6 +35,14 @@ ENVIRONMENT = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def patience() -> Iterator[None]:
+    """On a busy machine workers take longer to join than users wait for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster, "PATIENCE", 900)
+        yield
+
+
 @contextlib.contextmanager
 def dask(
     *arguments: str, cwd: Path = ROOT, largest: int = resource.RLIM_INFINITY, **environment: str

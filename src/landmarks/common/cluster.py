@@ -48,6 +48,7 @@ MEMORY = {"MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_MMAP_THRESHOLD_": "33554
 SETTINGS = {
     "scheduler.allowed-failures": TRIES - 1, "nanny.pre-spawn-environ": {**THREADS, **MEMORY},
     "worker.profile.enabled": False, "admin.tick.interval": "1s",
+    "deploy.lost-worker-timeout": "30 days",  # 15 s after one was killed, Dask gives it up if it is being started again just then
 }  # fmt: skip
 LIBRARIES = ("distributed", "cloudpickle")  # beside those of versions.yaml
 VERSIONS = Path(landmarks.__file__).parents[2] / "versions.yaml"
@@ -211,9 +212,10 @@ def _witness() -> Iterator[Path]:
 def _local(processes: int) -> Client:
     """A scheduler and its workers here, one a process of ours."""
     _quiet()
-    with dask.config.set({f"distributed.{name}": value for name, value in SETTINGS.items()}):
-        made = LocalCluster(n_workers=processes, threads_per_worker=1, memory_limit=0, dashboard_address=":0")
-    return Client(made)
+    dask.config.set(
+        {f"distributed.{name}": value for name, value in SETTINGS.items()}
+    )  # for good: some are asked for later
+    return Client(LocalCluster(n_workers=processes, threads_per_worker=1, memory_limit=0, dashboard_address=":0"))
 
 
 @functools.cache
