@@ -194,7 +194,7 @@ def test_a_worker_whose_disk_is_full_ends_the_stage_in_a_line_that_names_it_and_
     arguments = (photos / "images", tmp_path / "anonymous", *outputs, "--sizes", 320, "--turned", 0)
     client = cluster._client(on)
     with workers(on, 1, largest=4096):  # a photo takes more
-        client.wait_for_workers(3, timeout=60)
+        client.wait_for_workers(3, timeout=900)
         done = script("anonymize", *arguments)
     fails_in_one_line(done, f"File too large on {platform.node()};", "what is examined is kept")
     assert not (tmp_path / "faces.json").exists()
@@ -261,7 +261,7 @@ def test_a_worker_that_differs_is_refused_in_one_line(
     cwd, environment = differs(tmp_path)
     client = cluster._client(on)
     with workers(on, 1, cwd, resource.RLIM_INFINITY, **environment):
-        client.wait_for_workers(3, timeout=60)
+        client.wait_for_workers(3, timeout=900)
         with pytest.raises(InputError, match=r"worker tcp://127.0.0.1:.* is refused: ") as refused:
             list(parallel.sound(parallel.each(slow, range(200), "slow")))
     assert line in str(refused.value)
