@@ -6,8 +6,25 @@ from landmarks.dataset.places import Place
 
 ADDRESS = re.compile(r"demo://(?P<seed>\d+)/[a-z]+/(?P<landmark>\d+)/")
 KINDS = ("Hall", "House", "Palace", "Exchange", "Library", "Court", "Museum")
-STARTS = ("Bel", "Cor", "Dal", "Er", "Fal", "Gor", "Hes", "Il", "Jor",
-          "Kel", "Lum", "Mar", "Nor", "Or", "Pel", "Quil", "Vel")  # fmt: skip
+STARTS = (
+    "Bel",
+    "Cor",
+    "Dal",
+    "Er",
+    "Fal",
+    "Gor",
+    "Hes",
+    "Il",
+    "Jor",
+    "Kel",
+    "Lum",
+    "Mar",
+    "Nor",
+    "Or",
+    "Pel",
+    "Quil",
+    "Vel",
+)
 ENDS = ("mora", "dane", "vik", "anta", "orra", "usk", "ello", "inth", "ava", "olm", "eska", "una")
 
 
