@@ -144,10 +144,8 @@ def _tested(table: Path, anonymous: Path) -> Iterator[tuple[float, float]]:
     store = PhotoStore(anonymous)
     for row in csv_rows.read(table, ("id", "confidence")) if table.is_file() else ():
         if row["id"] in store:
-            with (
-                store[row["id"]].open("rb") as file,
-                Image.open(file) as opened,
-            ):  # reads the header of a single file alone
+            # Of a single file the header alone is read
+            with store[row["id"]].open("rb") as file, Image.open(file) as opened:
                 yield float(row["confidence"]), opened.width * opened.height / 1e6
 
 

@@ -19,10 +19,8 @@ DATA = (
 def run(script: Script, photos: Path, folder: Path, shard: int, count: int = 5) -> str:
     """The first ``count`` stages from download to cnn; what they print."""
     rows = [(f"p{n}_{view:02}", str(photos / "images" / f"p{n}_{view:02}.jpg"), n, 0) for n, view in ROWS]
-    rows += [
-        ("twin", rows[0][1], 1, 0),
-        ("spare", str(photos / "images" / "p1_11.jpg"), 1, 1),
-    ]  # which replaces the twin
+    rows.append(("twin", rows[0][1], 1, 0))
+    rows.append(("spare", str(photos / "images" / "p1_11.jpg"), 1, 1))  # which replaces the twin
     pd.DataFrame(rows, columns=["id", "url", "landmark_id", "reserve"]).to_csv(folder / "sample.csv", index=False)
     asked, stored = ("--schemes", "file"), ("--shard", shard)
 
@@ -51,12 +49,8 @@ def test_stages_make_the_same_bytes_of_shards_as_of_single_files(script: Script,
     made = [{name: (folder / name).read_bytes() for name in DATA} for folder in (single, sharded)]
     assert made[0] == made[1]
     for name in ("images", "anonymous"):
-        assert [path.name[:5] for path in sorted((sharded / name).glob("*.tar"))] == [
-            "00000",
-            "00001",
-            "00002",
-            "00003",
-        ]
+        shards = sorted(path.name[:5] for path in (sharded / name).glob("*.tar"))
+        assert shards == ["00000", "00001", "00002", "00003"]
         assert len(list((sharded / name).iterdir())) == 8  # an index each
     told = run(script, photos, sharded, 0, count=3)  # and back: nothing is fetched, examined or described again
     for line in ("download +0 of 18", "anonymize +0 of 17", "keypoints +0 of 17"):

@@ -212,9 +212,8 @@ def _witness() -> Iterator[Path]:
 def _local(processes: int) -> Client:
     """A scheduler and its workers here, one a process of ours."""
     _quiet()
-    dask.config.set(
-        {f"distributed.{name}": value for name, value in SETTINGS.items()}
-    )  # for good: some are asked for later
+    # For good: some are asked for later
+    dask.config.set({f"distributed.{name}": value for name, value in SETTINGS.items()})
     return Client(LocalCluster(n_workers=processes, threads_per_worker=1, memory_limit=0, dashboard_address=":0"))
 
 

@@ -34,9 +34,8 @@ def write(
     columns = {**dict.fromkeys(told, pa.string()), "confidence": pa.float64()}
     form = pa.schema({**columns, **dict.fromkeys((PROBABILITY + label for label in labels), pa.float32())})
     with whole(path) as partial, parquet.ParquetWriter(partial, form, compression="zstd") as file:
-        for start in range(
-            0, max(len(best), 1), ROWS
-        ):  # a copy of all, column by column, would be as large as they are
+        # A copy of all, column by column, would be as large as they are
+        for start in range(0, max(len(best), 1), ROWS):
             rows = slice(start, start + ROWS)
             shares, answers = probabilities[rows], best[rows]
             if not np.isfinite(shares).all():

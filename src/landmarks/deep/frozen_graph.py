@@ -23,10 +23,8 @@ from landmarks.deep.runtime import convert_variables_to_constants_v2, tf
 
 Run = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
-TAKEN, GIVEN = (
-    "pictures:0",
-    ("Identity:0", "Identity_1:0"),
-)  # as TensorFlow names them: argument and results of ``forward``
+# As TensorFlow names argument and results of ``forward``
+TAKEN, GIVEN = "pictures:0", ("Identity:0", "Identity_1:0")
 STAMP = hashlib.sha256().digest_size  # bytes in front of the graph in its file
 
 
@@ -50,10 +48,8 @@ def load(model: Path) -> FrozenNetwork:
     content = _read(kept, identity)
     if content is None:
         content = _freeze(classifier.load(model))
-        with (
-            contextlib.suppress(OSError),
-            whole(kept) as partial,
-        ):  # where nothing may be written, it is built each time
+        # Where nothing may be written, it is built each time
+        with contextlib.suppress(OSError), whole(kept) as partial:
             partial.write_bytes(_stamp(identity, content) + content)
     return FrozenNetwork(
         recipe=described.recipe, labels=described.labels, temperature=described.temperature, run=_restore(content)

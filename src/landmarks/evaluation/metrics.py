@@ -24,9 +24,8 @@ from landmarks.evaluation.results import (
     SetScores,
 )
 
-Block = tuple[
-    NDArray[np.int64], NDArray[np.floating[Any]]
-]  # of n photos: the column of the right landmark (n,), probabilities (n, landmarks)
+# Of n photos: the column of the right landmark (n,), probabilities (n, landmarks)
+Block = tuple[NDArray[np.int64], NDArray[np.floating[Any]]]
 BLOCK = 4096  # photos in a block
 LOWEST = 1e-15  # a probability of 0 would make the mean log-loss infinite
 
