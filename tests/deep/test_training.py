@@ -177,7 +177,10 @@ def test_where_the_decoded_photos_lie_changes_nothing(train: Train, tmp_path: Pa
         train(tmp_path / name, *knobs, LANDMARKS_CACHE=megabytes, TMPDIR=str(tmp_path))
     for made in ("model.weights.h5", "predictions.parquet"):
         assert (tmp_path / "memory" / made).read_bytes() == (tmp_path / "disk" / made).read_bytes()
-    assert {path.name for path in tmp_path.iterdir()} == {"memory", "disk"}
+    left = {
+        path.name for path in tmp_path.iterdir() if "autograph" not in path.name
+    }  # TensorFlow's, when it is first used
+    assert left == {"memory", "disk"}
 
 
 @pytest.mark.slow
