@@ -118,7 +118,7 @@ def _unused(path: Path, decisions: list[reviewed.Verdict], passed: dict[str, Any
 
 
 def _listed(images: Path, listing: Path) -> dict[str, Photo]:
-    rows, store = tables.read(listing, ["id"]), PhotoStore(images)
+    rows, store = tables.read(listing, ["id"]), PhotoStore(images, remote=False)
     tables.check_ids(listing, rows)
     return {photo: store[photo] for photo in rows["id"]}
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
 from support import pipeline
 
 from landmarks.classical import classifiers, saved_models
@@ -77,3 +79,16 @@ def test_a_model_learnt_in_passes_is_saved_like_any_other(monkeypatch: pytest.Mo
         np.testing.assert_array_equal(
             classifiers.probabilities(again, values), classifiers.probabilities(model, values)
         )
+
+
+def test_the_penalty_of_two_landmarks_is_that_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    landmarks = np.repeat(["a", "b"], 500)
+    vectors = rng.standard_normal((1000, 4)).astype(np.float32) + (landmarks == "b")[:, None]
+    fitted = []
+    for exact in (sgd.EXACT, 0):
+        monkeypatch.setattr(sgd, "EXACT", exact)
+        steps = Pipeline([("classifier", LogisticRegression(C=0.003))])
+        classifiers._learn(steps, vectors, landmarks, seed=0)
+        fitted.append(steps[-1].coef_)
+    np.testing.assert_allclose(fitted[0], fitted[1], rtol=0.02)

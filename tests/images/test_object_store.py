@@ -140,3 +140,18 @@ def test_what_dvc_pushed_is_read_from_its_remote(tmp_path: Path, monkeypatch: py
         shard.unlink()
     monkeypatch.setenv(object_store.STORE, f"file://{remote}")
     assert read(folder) == PHOTOS
+
+
+def test_originals_are_never_there_and_an_index_that_was_being_written_counts_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANDMARKS_STORE", f"file://{tmp_path}/store")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for photo, content in PHOTOS.items():
+        (folder / f"{photo}.jpg").write_bytes(content)
+    photo_store.arrange(folder, list(PHOTOS), 7)
+    (folder / ".host7.00000-0123.index").write_text('{"p1": ')
+    next(folder.glob("*.tar")).unlink()
+    assert list(PhotoStore(folder)) == sorted(PHOTOS)
+    assert list(PhotoStore(folder, remote=False)) == []

@@ -90,6 +90,22 @@ def test_shards_without_a_change_stay_untouched(tmp_path: Path) -> None:
     assert len(after) == len(before) == 6
 
 
+@given(photos=CONTENTS, shard=st.integers(1, 4), data=st.data())
+@settings(max_examples=examples(30))
+def test_forgotten_photos_cannot_be_read_and_their_shards_are_written_anew(
+    photos: Contents, shard: int, data: st.DataObject
+) -> None:
+    dropped = data.draw(st.sets(st.sampled_from(sorted(photos)))) if photos else set()
+    rest = {photo: content for photo, content in photos.items() if photo not in dropped}
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as fresh:
+        arranged(Path(folder), photos, shard)
+        photo_store.forget(Path(folder), dropped)
+        assert stored(Path(folder)) == rest
+        arranged(Path(folder), rest, shard)
+        arranged(Path(fresh), rest, shard)
+        assert files(Path(folder)) == files(Path(fresh))
+
+
 def _killed_at(step: int, folder: Path, ids: list[str], shard: int) -> None:
     """Arrange the folder; the process ends before it opens, renames or removes a file there for the ``step``-th time."""
     left = [step]

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,8 @@ from support import ROOT, Script, fails_in_one_line, gate_settings, kill_when, r
 
 from landmarks.common import files
 from landmarks.common.result_cache import ResultCache, path_for
+from landmarks.images import photo_store
+from landmarks.images.photo_store import Member, PhotoStore
 from landmarks.privacy import gate, redaction
 
 
@@ -94,6 +97,23 @@ def test_results_of_a_killed_run_under_other_settings_do_not_count(portraits: Pa
     assert examined("solid") == (solid, True)
     assert files.sha256(tmp_path / "out" / "upright0.jpg") == solid
     assert examined("solid") == (solid, False)
+
+
+def test_no_photo_in_a_shard_can_be_read_before_it_is_examined_under_other_settings(
+    portraits: Path, tmp_path: Path
+) -> None:
+    originals = {name: portraits / f"{name}.jpg" for name in ("upright0", "upright1")}
+    with ResultCache(tmp_path / "cache") as cache:
+
+        def examined(cells: int) -> Iterator[object]:
+            asked = gate_settings(sizes=(320,), turned=0, cells=cells)
+            return gate.examine_all(originals, tmp_path, cache, {}, asked, gate.identity(asked))
+
+        assert len(list(examined(8))) == 2
+        photo_store.arrange(tmp_path, list(originals), 2)
+        assert all(isinstance(PhotoStore(tmp_path)[photo], Member) for photo in originals)
+        next(examined(4))  # what is done after this one is not known: a run that ends here
+        assert not any(isinstance(PhotoStore(tmp_path)[photo], Member) for photo in originals)
 
 
 def test_a_full_disk_is_one_line_not_a_quarantine(portraits: Path, tmp_path: Path) -> None:

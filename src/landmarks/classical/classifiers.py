@@ -113,7 +113,9 @@ def _learn_in_passes(
     svm = isinstance(linear, LinearSVC)
     kernel, bias = sgd.fit(
         vectors, np.arange(len(vectors)), numbers, np.ones(len(vectors), np.float32),
-        classes=len(classes), loss="squared_hinge" if svm else "logistic", strength=linear.C, seed=seed,
+        classes=len(classes), loss="squared_hinge" if svm else "logistic", seed=seed,
+        # Of two landmarks scikit-learn's logistic regression has one kernel, the difference of these, whose penalty is twice theirs
+        strength=linear.C if svm or len(classes) > 2 else linear.C / 2,
     )  # fmt: skip
     if len(classes) == 2:
         first = 0 if svm else 1
@@ -126,8 +128,10 @@ def _by_blocks(function: Callable[[Any], Any], items: NDArray[Any], columns: int
     """What a function makes of items (n, …), (n, columns), computed and, where it is large, written to a file by blocks."""
     if len(items) <= BLOCK:
         return np.asarray(function(items))
-    made = arrays.zeros((len(items), columns), np.float32)
-    for start in range(0, len(items), BLOCK):
+    first = np.asarray(function(items[:BLOCK]))
+    made = arrays.zeros((len(items), columns), first.dtype, np.float32)
+    made[:BLOCK] = first
+    for start in range(BLOCK, len(items), BLOCK):
         made[start : start + BLOCK] = function(items[start : start + BLOCK])
     return made
 

@@ -1,11 +1,14 @@
 """Arrays that may be larger than the memory."""
 
+import os
 import tempfile
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from landmarks.common.errors import InputError
 
 BLOCK = 4096  # rows copied at once
 HELD = 2**28  # bytes that memory holds; more is in a file, whose pages the system writes out and drops as it needs
@@ -14,12 +17,19 @@ HELD = 2**28  # bytes that memory holds; more is in a file, whose pages the syst
 def zeros(shape: tuple[int, ...], dtype: DTypeLike, large: DTypeLike | None = None) -> NDArray[Any]:
     """``numpy.zeros``; where that would be large, in a file in the folder of temporary files (TMPDIR), which is gone with the array.
 
-    Such an array has the dtype ``large``, if given.
+    Such an array has the dtype ``large``, if given. Raises ``InputError`` if the folder has no room for it.
     """
     if prod(shape) * np.dtype(dtype).itemsize <= HELD:
         return np.zeros(shape, dtype)
-    with tempfile.TemporaryFile() as file:
-        return np.memmap(file, large or dtype, "w+", shape=shape)
+    kind, place = np.dtype(large or dtype), tempfile.gettempdir()
+    size = prod(shape) * kind.itemsize
+    try:
+        with tempfile.TemporaryFile(dir=place) as file:
+            os.posix_fallocate(file.fileno(), 0, size)  # on a full disk a map would end the process, without a word
+            return np.memmap(file, kind, "r+", shape=shape)
+    except OSError as error:
+        need = f"{size / 1e9:.1f} GB are needed there; set TMPDIR to a folder that has them"
+        raise InputError(f"{place}: {error.strerror}; {need}") from None
 
 
 def taken(rows: NDArray[Any], chosen: NDArray[np.bool_]) -> NDArray[Any]:

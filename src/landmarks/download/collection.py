@@ -156,7 +156,7 @@ class Collection:
 
     @cached_property
     def _store(self) -> PhotoStore:
-        return PhotoStore(self.folder)
+        return PhotoStore(self.folder, remote=False)
 
     def _restore(self, answer: Answer) -> bool:
         """Put a duplicate of an earlier run back into the folder, until it is known whether it still is one."""
@@ -198,7 +198,9 @@ class Collection:
             if answer.status == Status.DUPLICATE and answer.sha256 not in cached and answer.id in self._store:
                 self.cache.put(_content_key(answer.sha256), self._store[answer.id].read_bytes())
                 cached.add(answer.sha256)
-        photo_store.arrange(self.folder, [answer.id for answer in answers if answer.status == Status.OK], shard)
+        photo_store.arrange(
+            self.folder, [answer.id for answer in answers if answer.status == Status.OK], shard, remote=False
+        )
 
     def prune_cache(self, failures: bool) -> None:
         """Remove the answers that are not part of the result, and without ``failures`` those as well."""

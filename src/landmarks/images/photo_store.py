@@ -7,6 +7,7 @@ WebDataset reads it, ``<number>-<MD5>.tar``; beside it lies its index, ``.index`
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -18,6 +19,7 @@ from landmarks.common.errors import InputError
 from landmarks.images import object_store
 
 SHARD, INDEX, SINGLE = ".tar", ".index", ".jpg"
+Index = dict[str, tuple[int, int, str] | None]  # by id offset, size and SHA-256; None: not to be read any more
 
 
 class Member(NamedTuple):
@@ -69,17 +71,18 @@ class PhotoStore:
     of the same id: it is newer. Raises ``InputError`` if an index cannot be read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, remote: bool = True) -> None:
+        """Look into the folder; without ``remote``, as for originals, nothing is in the object store."""
         self.folder = folder
         self.shards: dict[Path, list[str]] = {}  # their ids, in order
         self._members: dict[str, Member] = {}
-        by_age = sorted(folder.glob(f"*{INDEX}"), key=lambda path: path.stat().st_mtime_ns)
+        by_age = sorted(folder.glob(f"[!.]*{INDEX}"), key=lambda path: path.stat().st_mtime_ns)
         for index in by_age:  # after a kill a photo may be in two shards: the newer counts
             shard = index.with_suffix(SHARD)
-            if object_store.address() or shard.is_file():
-                members = _read_index(index, shard)
-                self.shards[shard] = list(members)
-                self._members |= members
+            if (remote and object_store.address()) or shard.is_file():
+                places = _read_index(index)
+                self.shards[shard] = list(places)
+                self._members |= {photo: Member(photo, shard, *place) for photo, place in places.items() if place}
 
     @property
     def needs_folder(self) -> bool:
@@ -110,21 +113,33 @@ class PhotoStore:
         return ids
 
 
-def _read_index(index: Path, shard: Path) -> dict[str, Member]:
+def _read_index(index: Path) -> Index:
     try:
-        return {photo: Member(photo, shard, *place) for photo, place in json.loads(index.read_text()).items()}
+        return {photo: place and _place(*place) for photo, place in json.loads(index.read_text()).items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{index}: not the index of a shard ({error}); remove it and run: dvc checkout") from None
 
 
-def arrange(folder: Path, ids: Sequence[str], shard: int) -> None:
+def forget(folder: Path, ids: Iterable[str]) -> None:
+    """Make photos in shards unreadable at once: indices have no place for them. ``arrange`` then writes their shards anew."""
+    dropped = set(ids)
+    for index in folder.glob(f"[!.]*{INDEX}"):
+        places = _read_index(index)
+        if not dropped.isdisjoint(photo for photo, place in places.items() if place):
+            age = index.stat()
+            _write_index(index, {photo: None if photo in dropped else place for photo, place in places.items()})
+            os.utime(index, ns=(age.st_atime_ns, age.st_mtime_ns))  # which of two indices is newer stays known
+
+
+def arrange(folder: Path, ids: Sequence[str], shard: int, remote: bool = True) -> None:
     """Leave these photos in the folder and no others: ``shard`` of them in a TAR, in this order; 0: each a file.
 
     Shards that are as they should be stay untouched. The others are written beside the old ones, under names of their own; a
     single file goes once its shard is whole, old shards at the end. A run that is killed leaves every photo in the folder, and
     the next call goes on.
     """
-    store, kept = PhotoStore(folder), set[Path]()
+    forget(folder, set(PhotoStore(folder, remote)).difference(ids))
+    store, kept = PhotoStore(folder, remote), set[Path]()
     for number, start in enumerate(range(0, len(ids), shard) if shard else ()):
         block = ids[start : start + shard]
         written = _unchanged(store, number, block) or _write(folder, number, [(photo, store[photo]) for photo in block])
@@ -137,9 +152,9 @@ def arrange(folder: Path, ids: Sequence[str], shard: int) -> None:
             with files.whole(single) as unfinished:
                 unfinished.write_bytes(found.read_bytes())
         kept.add(single)
-    for path in folder.iterdir():
+    for path in sorted(folder.iterdir(), key=lambda path: path.suffix != INDEX):  # a shard goes after its index
         if path.suffix in (SHARD, INDEX, SINGLE) and path not in kept:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def _unchanged(store: PhotoStore, number: int, ids: Sequence[str]) -> Path | None:
@@ -153,8 +168,8 @@ def _unchanged(store: PhotoStore, number: int, ids: Sequence[str]) -> Path | Non
 
 def _write(folder: Path, number: int, photos: Sequence[tuple[str, Photo]]) -> Path:
     """Write a shard and its index, the same bytes for the same photos whenever and wherever; return its path."""
-    index: dict[str, tuple[int, int, str]] = {}
-    rough = folder / f"{number:05}{SHARD}"
+    index: Index = {}
+    rough = folder / f".{os.getpid()}.{number:05}{SHARD}"
     with files.whole(rough) as unfinished, tarfile.open(unfinished, "w", format=tarfile.PAX_FORMAT) as archive:
         for photo, found in photos:
             content, entry = found.read_bytes(), tarfile.TarInfo(f"{photo}{SINGLE}")  # of mode 644, uid 0, mtime 0
@@ -166,6 +181,14 @@ def _write(folder: Path, number: int, photos: Sequence[tuple[str, Photo]]) -> Pa
     with rough.open("rb") as file:
         md5 = hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
     shard = rough.replace(folder / f"{number:05}-{md5}{SHARD}")
-    with files.whole(shard.with_suffix(INDEX)) as unfinished:
-        unfinished.write_text(json.dumps(index))
+    _write_index(shard.with_suffix(INDEX), index)
     return shard
+
+
+def _place(offset: int, size: int, sha256: str) -> tuple[int, int, str]:
+    return offset, size, sha256
+
+
+def _write_index(path: Path, places: Index) -> None:
+    with files.whole(path) as unfinished:
+        unfinished.write_text(json.dumps(places))

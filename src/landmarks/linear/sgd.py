@@ -49,8 +49,9 @@ def fit(
     mean = _mean(rows, chosen)
     rng, steps_of_a_pass = np.random.default_rng(seed), -(-len(chosen) // BATCH)
     passes = max(PASSES, -(-STEPS // steps_of_a_pass))
-    rate = 1 / (2 * CURVATURE[loss] * _largest_variance(rows, chosen, mean, rng))
     total = float(weights.sum(dtype=np.float64))
+    # A higher rate would not converge, by the loss or, where the strength is small, by the penalty
+    rate = min(1 / (2 * CURVATURE[loss] * _largest_variance(rows, chosen, mean, rng)), strength * total / 2)
     scaled = (weights * (len(chosen) / total)).astype(np.float32)
     kernel, bias = np.zeros((rows.shape[1], classes), np.float32), np.zeros(classes, np.float32)
     moving, moving_bias = np.zeros_like(kernel), np.zeros_like(bias)

@@ -14,7 +14,7 @@ from landmarks.common import files, parallel
 from landmarks.common.errors import InputError
 from landmarks.common.knobs import Knob
 from landmarks.common.result_cache import ResultCache, code_hash, fingerprint
-from landmarks.images import decoding, perceptual_hash
+from landmarks.images import decoding, perceptual_hash, photo_store
 from landmarks.images.photo_store import Photo, PhotoStore, sha256
 from landmarks.privacy import boxes, cascade, face_detectors, onnx_input, redaction, verdicts
 from landmarks.privacy.verdicts import NO_VERDICTS, PhotoVerdicts, Verdicts
@@ -180,6 +180,7 @@ def examine_all(
                 continue
         (folder / f"{photo}.jpg").unlink(missing_ok=True)  # of another original, or under other settings
     fresh = [photo for photo in originals if photo not in known]
+    photo_store.forget(folder, fresh)
     results = _examine_each([Original(photo, originals[photo]) for photo in fresh], folder, settings, decided)
     with closing(results):
         for photo in originals:
