@@ -157,7 +157,7 @@ def test_what_is_no_catalogue_is_called_by_its_name_in_one_line(problem: str, sc
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>Sign in</html>", b"id,url,landmark_id\na,u,1\na,u,2\n", gzip.compress(b"x" * 99)[:-9]]
+    "body", [b"<html>Sign in</html>", b"id,url,landmark_id\na,u,1\na,u,2\n", gzip.compress(b"x" * 99, mtime=0)[:-9]]
 )
 def test_an_error_names_the_url_and_not_the_file_it_was_fetched_to(
     script: Script, host: Host, tmp_path: Path, body: bytes
