@@ -1,7 +1,6 @@
 """What dvc.yaml, params.yaml, the scripts, the lock files and the committed results say of each other."""
 
 import ast
-import functools
 import importlib
 import inspect
 import json
@@ -19,6 +18,7 @@ import yaml
 from dvc.utils.serialize import modify_yaml
 from scipy.stats import binomtest
 from support import ROOT, Script, fails_in_one_line
+from support.imports import imported, parsed
 from typer.main import get_command
 
 import stage as command_line
@@ -40,34 +40,6 @@ PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
 COMMITTED = results.read(ROOT / "metrics" / "evaluation.json")
 SCRIPTS = sorted(path.stem for path in (ROOT / "src").glob("*.py") if "stage.run(" in path.read_text())
 SEEDED = ("split", "sweep", "grid", "baseline", "cnn", "learning_curve")
-
-
-@functools.cache
-def parsed(path: Path) -> list[ast.AST]:
-    return list(ast.walk(ast.parse(path.read_text())))
-
-
-@functools.cache
-def imports(path: Path) -> set[Path]:
-    """The modules of src/ that a file names in its imports."""
-    names: set[str] = set()
-    for node in parsed(path):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
-    paths = {ROOT / "src" / f"{name.replace('.', '/')}.py" for name in names}
-    return {path for path in paths if path.exists()}
-
-
-def imported(script: Path) -> set[Path]:
-    """The modules of src/ that a script imports, directly or not."""
-    found: set[Path] = set()
-    todo = {script}
-    while todo:
-        found |= todo
-        todo = {path for known in todo for path in imports(known)} - found
-    return found
 
 
 def test_the_lock_has_the_stages_of_the_pipeline_and_no_other() -> None:
