@@ -30,7 +30,6 @@ from landmarks.deep.config import NetworkConfig, Recipe, TrainingConfig  # noqa:
 from landmarks.evaluation import label_issues  # noqa: E402
 
 KEYPOINTS, DIMENSIONS = 32, 1280
-BLOCK = 4096  # photos drawn at once
 Numbers = NDArray[np.int64]
 
 
@@ -147,9 +146,9 @@ def _drawn(class_ids: Numbers) -> NDArray[np.float32]:
     rng, scale = np.random.default_rng(3), 1 / np.sqrt(1 + np.arange(DIMENSIONS) / 32)
     centres = rng.normal(size=(class_ids.max() + 1, DIMENSIONS)).astype(np.float32)
     made = arrays.zeros((len(class_ids), 1, DIMENSIONS), np.float32)
-    for start in range(0, len(class_ids), BLOCK):
-        own = centres[class_ids[start : start + BLOCK]]
-        made[start : start + BLOCK, 0] = np.abs((own + 2.5 * rng.standard_normal(own.shape, np.float32)) * scale + 0.3)
+    for rows in arrays.blocks(len(class_ids)):
+        own = centres[class_ids[rows]]
+        made[rows, 0] = np.abs((own + 2.5 * rng.standard_normal(own.shape, np.float32)) * scale + 0.3)
     return made
 
 

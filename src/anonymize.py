@@ -88,8 +88,7 @@ def main(
         remedy = f"decide on them ({review}), remove them, or raise anonymize.max_quarantined"
         raise InputError(f"{quarantine}: {problem}; {remedy}")
     if listing:
-        photo_store.arrange(anonymous, list(passed), storage.shard)
-        object_store.upload(PhotoStore(anonymous).shards)
+        object_store.upload(photo_store.arrange(anonymous, list(passed), storage.shard))
     unused = _unused(decided_in, decisions, passed, [originals[photo] for photo, _ in refused])
     counts = {**_count(passed), "quarantined": len(refused)}
     write_json(audit, {**identity, **counts, "unused_verdicts": unused, "photos": passed})

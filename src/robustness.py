@@ -16,13 +16,12 @@ import stage
 from landmarks.classical import classifiers, features_file, local_features, saved_models
 from landmarks.classical.local_features import FeatureSettings
 from landmarks.common import parallel
-from landmarks.common.files import sha256
 from landmarks.common.knobs import Knob
 from landmarks.common.result_cache import ArrayCache
 from landmarks.dataset import prediction_files, schema, tables
 from landmarks.evaluation import ensembles
-from landmarks.images import decoding, disturbances, photo_store
-from landmarks.images.photo_store import Photo, PhotoStore
+from landmarks.images import decoding, disturbances
+from landmarks.images.photo_store import Photo, PhotoStore, sha256
 from landmarks.images.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -102,9 +101,7 @@ def main(
     made_of |= {name: [folder / f"{name}.json", folder / f"{name}.weights.h5"] for name in params["networks"]}
     hashes = {name: [sha256(file) for file in files] for name, files in made_of.items()}
     kinds = list(_strengths(robustness))
-    with ArrayCache(
-        table, [kinds, labels, sha256(stage.VERSIONS), [photo_store.sha256(photo) for photo in photos]]
-    ) as cache:
+    with ArrayCache(table, [kinds, labels, sha256(stage.VERSIONS), [sha256(photo) for photo in photos]]) as cache:
         kept = {name: cache.find(hashes[name]) for name in made_of}
         found: dict[str, Probabilities] = {name: values for name, values in kept.items() if values is not None}
         if missing := [name for name in made_of if name not in found]:

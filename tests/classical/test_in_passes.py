@@ -51,7 +51,7 @@ def test_probabilities_do_not_depend_on_the_photos_in_a_block(monkeypatch: pytes
     values, landmarks = clouds("abc", 12, 0.3)
     model = classifiers.fit(pipeline("vlad", "svm", words=4, components=9), values, landmarks)
     expected = classifiers.probabilities(model, values)
-    monkeypatch.setattr(classifiers, "BLOCK", block)
+    monkeypatch.setattr(arrays, "BLOCK", block)
     np.testing.assert_allclose(classifiers.probabilities(model, values), expected, rtol=1e-5)
 
 

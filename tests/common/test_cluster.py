@@ -181,7 +181,7 @@ def test_a_network_learns_from_vectors_of_the_workers_to_the_same_bytes(
 
 def test_a_worker_whose_backbone_gives_other_vectors_is_refused(on: str, photos: Path) -> None:
     asked = partial(photo_vectors._on_worker, recipe=recipe(size=128), expected="of another file")
-    block = photo_vectors.Block(("p1_00",), (photos / "images" / "p1_00.jpg",), (0,))
+    block = photo_vectors.Block((photo_vectors.Asked("p1_00", photos / "images" / "p1_00.jpg", 0),))
     (made,) = parallel.each(asked, [block], None)
     assert isinstance(made, parallel.Failure)
     assert "data/demo/backbone: gives other vectors on a worker; give all machines the same module" in str(made.error)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import Script, examples, fails_in_one_line
 
+from landmarks.common import arrays
 from landmarks.dataset import prediction_files, schema
 from landmarks.evaluation import calibration, metrics, results, significance
 
@@ -128,7 +129,7 @@ def test_holm_never_lowers_a_p_nor_changes_their_order(values: list[float]) -> N
     assert [found[i] for i in np.argsort(values)] == sorted(found)
 
 
-@pytest.mark.parametrize("block", [1, 2, metrics.BLOCK])
+@pytest.mark.parametrize("block", [1, 2, arrays.BLOCK])
 def test_probabilities_are_scored_as_by_hand_however_many_photos_at_once(block: int) -> None:
     shares, actual = np.array([[0.5, 0.25, 0.15, 0.1], [0.1, 0.2, 0.3, 0.4], [0, 0, 0, 1]]), np.array([0, 0, 2])
     blocks = [(actual[start : start + block], shares[start : start + block]) for start in range(0, 3, block)]
@@ -154,7 +155,7 @@ def test_what_is_read_and_scored_does_not_depend_on_the_photos_in_a_block(
     with tempfile.TemporaryDirectory() as made, pytest.MonkeyPatch.context() as patch:
         path, tables_read, scores = Path(made) / "m.parquet", [], []
         for size in (10**6, block):
-            for module, name in ((metrics, "BLOCK"), (prediction_files, "BLOCK"), (prediction_files, "ROWS")):
+            for module, name in ((arrays, "BLOCK"), (prediction_files, "ROWS")):
                 patch.setattr(module, name, size)
             prediction_files.write(path, actual.index[order], actual.iloc[order], labels, shares[order])
             tables_read.append(prediction_files.read(path, actual))
@@ -165,8 +166,7 @@ def test_what_is_read_and_scored_does_not_depend_on_the_photos_in_a_block(
 
 
 def test_memory_holds_the_probabilities_of_one_model_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (metrics, prediction_files):
-        monkeypatch.setattr(module, "BLOCK", 256)
+    monkeypatch.setattr(arrays, "BLOCK", 256)
     photos, labels = 6_000, [str(number) for number in range(200)]
     actual = pd.Series([labels[number % 200] for number in range(photos)], [f"p{number}" for number in range(photos)])
     parts = np.array(schema.PARTS)[np.arange(photos) % 3]

@@ -1,7 +1,7 @@
 """The classical models: scikit-learn pipelines from descriptors to landmarks."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,6 @@ Values = NDArray[np.floating[Any]]
 Labels = NDArray[np.str_]
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 NEIGHBOURS = 5
-BLOCK = 4096  # photos whose vectors or probabilities are computed at once
 SAMPLE = 10_000  # vectors that PCA learns from, where there are too many for an exact solver
 
 
@@ -98,7 +97,7 @@ def _learn(steps: Pipeline, vectors: Values, landmarks: Labels, seed: int) -> No
         pca = steps[0]
         drawn = np.random.default_rng(seed).permutation(len(vectors))[: max(SAMPLE, pca.n_components)]
         pca.fit(vectors[np.sort(drawn)])
-        vectors = _by_blocks(pca.transform, vectors, pca.n_components)
+        vectors = arrays.by_blocks(pca.transform, vectors, pca.n_components)
     last = steps[-1]
     if isinstance(last, LinearSVC | LogisticRegression) and sgd.needed(len(vectors), vectors.shape[1], len(classes)):
         _learn_in_passes(last, vectors, classes, numbers, seed)
@@ -122,18 +121,6 @@ def _learn_in_passes(
         kernel, bias = kernel[:, 1:] - first * kernel[:, :1], bias[1:] - first * bias[:1]
     linear.coef_, linear.intercept_ = np.ascontiguousarray(kernel.T), bias
     linear.classes_, linear.n_features_in_ = classes, vectors.shape[1]
-
-
-def _by_blocks(function: Callable[[Any], Any], items: NDArray[Any], columns: int) -> Values:
-    """What a function makes of items (n, …), (n, columns), computed and, where it is large, written to a file by blocks."""
-    if len(items) <= BLOCK:
-        return np.asarray(function(items))
-    first = np.asarray(function(items[:BLOCK]))
-    made = arrays.zeros((len(items), columns), first.dtype, np.float32)
-    made[:BLOCK] = first
-    for start in range(BLOCK, len(items), BLOCK):
-        made[start : start + BLOCK] = function(items[start : start + BLOCK])
-    return made
 
 
 def refits(
@@ -174,13 +161,13 @@ def calibrate(model: Pipeline, photos: Photos | Values, landmarks: Labels) -> No
     """Scale the probabilities of a linear SVM by photos that it was not fitted on; the others have probabilities of their own."""
     if isinstance(model[-1], LinearSVC):
         numbers = np.searchsorted(model.classes_, landmarks)
-        distances = _by_blocks(lambda block: _distances(model, block), photos, len(model.classes_))
+        distances = arrays.by_blocks(lambda block: _distances(model, block), photos, len(model.classes_))
         model[-1].temperature_ = calibration.temperature(distances, numbers)
 
 
 def probabilities(model: Pipeline, photos: Photos | Values) -> Values:
     """(n, landmarks), rows that sum to 1, on one thread. Of a linear SVM they are the softmax of its distances, scaled."""
-    return _by_blocks(lambda block: _probabilities(model, block), photos, len(model.classes_))
+    return arrays.by_blocks(lambda block: _probabilities(model, block), photos, len(model.classes_))
 
 
 def _probabilities(model: Pipeline, photos: Photos | Values) -> Values:

@@ -1,7 +1,8 @@
-"""Arrays that may be larger than the memory."""
+"""Arrays that may be larger than the memory, and work on them by blocks."""
 
 import os
 import tempfile
+from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from landmarks.common.errors import InputError
 
-BLOCK = 4096  # rows copied at once
+BLOCK = 4096  # rows worked on at once
 HELD = 2**28  # bytes that memory holds; more is in a file, whose pages the system writes out and drops as it needs
 
 
@@ -36,6 +37,23 @@ def taken(rows: NDArray[Any], chosen: NDArray[np.bool_]) -> NDArray[Any]:
     """``rows[chosen]``, of ``rows`` (n, …) and a mask (n,), in memory or in a file as ``zeros`` decides."""
     places = np.flatnonzero(chosen)
     made = zeros((len(places), *rows.shape[1:]), rows.dtype)
-    for start in range(0, len(places), BLOCK):
-        made[start : start + BLOCK] = rows[places[start : start + BLOCK]]
+    for block in blocks(len(places)):
+        made[block] = rows[places[block]]
     return made
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """Cover ``count`` rows by slices of ``BLOCK`` rows, the last one perhaps shorter."""
+    return (slice(start, start + BLOCK) for start in range(0, count, BLOCK))
+
+
+def by_blocks(function: Callable[[Any], Any], items: NDArray[Any], columns: int) -> NDArray[Any]:
+    """What ``function`` makes of items (n, …), (n, columns), a block at a time; where it is large, float32 in a file."""
+    if len(items) <= BLOCK:
+        return np.asarray(function(items))
+    made = None
+    for block in blocks(len(items)):
+        part = np.asarray(function(items[block]))
+        made = zeros((len(items), columns), part.dtype, np.float32) if made is None else made
+        made[block] = part
+    return np.asanyarray(made)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
 
+from landmarks.common import arrays
 from landmarks.common.errors import InputError
 from landmarks.common.files import whole
 from landmarks.dataset import schema
@@ -17,7 +18,6 @@ from landmarks.dataset import schema
 ANSWER = ("actual", "predicted", "confidence")
 COLUMNS = ("id", *ANSWER)
 ROWS = 2**16  # photos of a row group
-BLOCK = 4096  # photos decoded at once
 PROBABILITY = "p:"  # before a landmark's name: the column of its probability
 
 
@@ -59,7 +59,7 @@ def read(path: Path, landmarks: pd.Series) -> pd.DataFrame:
         raise InputError(f"{path}: the photo {known.idxmin()!r} has no probability of its landmark; run: dvc repro")
     shares, start = np.empty((len(table), len(names)), np.float32), 0
     sound = table["confidence"].between(0, 1).to_numpy().copy()
-    for batch in file.iter_batches(BLOCK, columns=names):
+    for batch in file.iter_batches(arrays.BLOCK, columns=names):
         own = places[start : start + batch.num_rows]
         shares[own] = np.stack(batch.columns, axis=1)
         sound[own] &= ((shares[own] >= 0) & (shares[own] <= 1)).all(axis=1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landmarks.common import knobs
+from landmarks.common import arrays, knobs
 from landmarks.common.errors import InputError
 from landmarks.common.files import read_json, whole, write_json
 from landmarks.deep import backbones
@@ -17,7 +17,6 @@ from landmarks.deep.runtime import tf
 from landmarks.images.preprocessing import Preprocessing
 
 Features = NDArray[np.float32]
-VECTORS = 4096  # photos whose vectors are scaled at once
 BLOCK = 8  # pictures a forward pass: more are no faster, and take more memory
 
 
@@ -77,8 +76,7 @@ def unit(vectors: Features, out: Features | None = None) -> Features:
     Then the first axis is worked off in blocks, since the vectors of all photos may be larger than the memory.
     """
     if out is not None:
-        for start in range(0, len(vectors), VECTORS):
-            rows = slice(start, start + VECTORS)
+        for rows in arrays.blocks(len(vectors)):
             out[rows] = unit(vectors[rows])
         return out
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)

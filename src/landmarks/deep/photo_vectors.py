@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,29 +13,34 @@ from numpy.typing import NDArray
 from landmarks.common import parallel
 from landmarks.common.errors import InputError
 from landmarks.deep import augmentation, backbones, classifier
-from landmarks.deep.classifier import Features
+from landmarks.deep.classifier import BLOCK, Features
 from landmarks.deep.config import Recipe
 from landmarks.deep.runtime import tf
 from landmarks.images.photo_store import Photo, PhotoStore
 
 Squares = NDArray[np.uint8]
 ForwardPass = Callable[[Squares], Features]
-BLOCK = 8  # squares that pass a frozen backbone at once: more are no faster, and take more memory
 REFUSED = "give all machines the same module and the same kind of processor, or unset LANDMARKS_CLUSTER"
+
+
+class Asked(NamedTuple):
+    """A photo, and how many augmented views of it are wanted."""
+
+    id: str
+    photo: Photo
+    augmented: int
 
 
 @dataclass(frozen=True)
 class Block:
-    """Photos that are worked on together: their ids, where they are, and how many augmented views of each are asked for."""
+    """Photos that are worked on together."""
 
-    ids: tuple[str, ...]
-    photos: tuple[Photo, ...]
-    augmented: tuple[int, ...]
+    photos: tuple[Asked, ...]
 
     @property
     def id(self) -> str:
         """What an error calls them."""
-        return " or ".join(self.ids)
+        return " or ".join(asked.id for asked in self.photos)
 
 
 def each(
@@ -46,11 +52,8 @@ def each(
     Raises ``InputError`` if a photo cannot be read, or a worker of the cluster has another backbone or gives other vectors.
     """
     forward_pass = backbones.compiled(backbone)
-    batches = parallel.batched(augmented, max(BLOCK // len(recipe.preprocessing.views), 1))
-    blocks = [
-        Block(tuple(ids), tuple(store[photo] for photo in ids), tuple(augmented[photo] for photo in ids))
-        for ids in batches
-    ]
+    asked = (Asked(photo, store[photo], count) for photo, count in augmented.items())
+    blocks = [Block(tuple(some)) for some in parallel.batched(asked, max(BLOCK // len(recipe.preprocessing.views), 1))]
     if parallel.on_cluster():
         there = partial(_on_worker, recipe=recipe, expected=_mark(forward_pass, recipe))
         return parallel.sound(parallel.each(there, blocks, None, shared=store.needs_folder))
@@ -88,16 +91,16 @@ def _mark(forward_pass: ForwardPass, recipe: Recipe) -> str:
 
 def _passed(block: Block, forward_pass: ForwardPass, recipe: Recipe) -> list[Features]:
     """By photo the vectors of its views."""
-    drawn = [_views(*asked, recipe) for asked in zip(block.ids, block.photos, block.augmented, strict=True)]
+    drawn = [_views(asked, recipe) for asked in block.photos]
     squares = np.concatenate(drawn)
     parts = np.array_split(squares, -(-len(squares) // BLOCK))  # as even as can be: one square alone costs as two
     return np.split(np.concatenate([forward_pass(part) for part in parts]), np.cumsum([len(own) for own in drawn])[:-1])
 
 
-def _views(photo: str, found: Photo, augmented: int, recipe: Recipe) -> Squares:
+def _views(asked: Asked, recipe: Recipe) -> Squares:
     """The photo's views, then its augmented ones, (n, size, size, 3)."""
     size = recipe.preprocessing.size
-    squares = recipe.preprocessing.read(found).reshape(-1, size, size, 3)
+    squares = recipe.preprocessing.read(asked.photo).reshape(-1, size, size, 3)
     ranges = recipe.training.augmentation
-    drawn = [augmentation.view(squares[0], photo, number, ranges, recipe.seed) for number in range(augmented)]
+    drawn = [augmentation.view(squares[0], asked.id, number, ranges, recipe.seed) for number in range(asked.augmented)]
     return np.concatenate([squares, np.stack(drawn)]) if drawn else squares

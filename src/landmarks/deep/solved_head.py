@@ -27,7 +27,6 @@ STRENGTHS = (10.0, 100.0, 1000.0, 10000.0)  # between them the temperature makes
 TOLERANCE = 1e-6  # of the gradient: with ten times more, the strongest would end where the one before it did
 ITERATIONS = 1000
 CHOOSING = 20_000  # photos at most that the strength of a head learnt in passes is chosen by
-BLOCK = 4096  # photos whose views are averaged at once
 NEVER = -1e4  # the logit of a landmark that a fold has no photo of
 
 
@@ -129,8 +128,8 @@ def _in_passes(examples: Examples, classes: int, folds: Numbers, seed: int) -> S
         """Fill in the logits of a fold by a head that lacks it."""
         kernel, bias = _learnt(examples, folds != fold, classes, chosen.strength, seed)
         out = np.flatnonzero(folds == fold)
-        for start in range(0, len(out), BLOCK):
-            rows = out[start : start + BLOCK]
+        for block in arrays.blocks(len(out)):
+            rows = out[block]
             held_out[rows] = logits(examples.vectors[rows, : examples.shown], kernel, bias)
         return kernel, bias
 
@@ -178,12 +177,7 @@ def deal(class_ids: Numbers, groups: Numbers, seed: int) -> Numbers:
 
 def logits(vectors: Vectors, kernel: Vectors, bias: Vectors) -> Logits:
     """Of photos, (n, classes), given the vectors of their views, (n, views, dimensions)."""
-    if len(vectors) <= BLOCK:
-        return vectors.mean(axis=1) @ kernel + bias
-    told = arrays.zeros((len(vectors), len(bias)), np.float32)
-    for start in range(0, len(vectors), BLOCK):
-        told[start : start + BLOCK] = vectors[start : start + BLOCK].mean(axis=1) @ kernel + bias
-    return told
+    return arrays.by_blocks(lambda block: block.mean(axis=1) @ kernel + bias, vectors, len(bias))
 
 
 def _along_path(

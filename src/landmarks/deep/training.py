@@ -159,8 +159,7 @@ def solved(
 
 def _softmax(logits: Features, temperature: float) -> Features:
     """The probabilities, which take the place of the logits, a block at a time."""
-    for start in range(0, len(logits), solved_head.BLOCK):
-        rows = slice(start, start + solved_head.BLOCK)
+    for rows in arrays.blocks(len(logits)):
         logits[rows] = tf.nn.softmax(logits[rows] / temperature)
     return logits
 

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from landmarks.common import arrays
+
 COLUMNS = ("id", "actual", "predicted", "own_probability", "confidence")
-BLOCK = 4096  # photos whose probabilities are looked at at once
 
 
 def suspects(held_out: NDArray[np.floating[Any]], class_ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -24,8 +25,7 @@ def suspects(held_out: NDArray[np.floating[Any]], class_ids: NDArray[np.int64]) 
     own = held_out[np.arange(len(class_ids)), class_ids]
     enough = [own[class_ids == one].mean() if (class_ids == one).any() else np.inf for one in range(held_out.shape[1])]
     best = np.empty_like(class_ids)
-    for start in range(0, len(best), BLOCK):
-        rows = slice(start, start + BLOCK)
+    for rows in arrays.blocks(len(best)):
         reached = np.where(held_out[rows] >= np.array(enough), held_out[rows], -1)
         best[rows] = np.where(reached.max(axis=1) >= 0, reached.argmax(axis=1), class_ids[rows])
     found = np.flatnonzero(best != class_ids)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import precision_recall_fscore_support
 
+from landmarks.common import arrays
 from landmarks.dataset import schema
 from landmarks.dataset.prediction_files import ANSWER, PROBABILITY
 from landmarks.evaluation import bootstrap, calibration, conformal, significance
@@ -26,7 +27,6 @@ from landmarks.evaluation.results import (
 
 # Of n photos: the column of the right landmark (n,), probabilities (n, landmarks)
 Block = tuple[NDArray[np.int64], NDArray[np.floating[Any]]]
-BLOCK = 4096  # photos in a block
 LOWEST = 1e-15  # a probability of 0 would make the mean log-loss infinite
 
 
@@ -127,8 +127,8 @@ def _scored(
     def blocks(part: str) -> Iterator[Block]:
         """Columns of the right landmarks, and probabilities of all, of some photos of a part."""
         places = np.flatnonzero(parts[part])
-        for start in range(0, len(places), BLOCK):
-            chosen = places[start : start + BLOCK]
+        for rows in arrays.blocks(len(places)):
+            chosen = places[rows]
             yield actual[chosen], table.iloc[chosen, columns].to_numpy(float)
 
     least = conformal.least(_right_ones(blocks("validation")))

@@ -131,18 +131,21 @@ def forget(folder: Path, ids: Iterable[str]) -> None:
             os.utime(index, ns=(age.st_atime_ns, age.st_mtime_ns))  # which of two indices is newer stays known
 
 
-def arrange(folder: Path, ids: Sequence[str], shard: int, remote: bool = True) -> None:
-    """Leave these photos in the folder and no others: ``shard`` of them in a TAR, in this order; 0: each a file.
+def arrange(folder: Path, ids: Sequence[str], shard: int, remote: bool = True) -> list[Path]:
+    """Leave these photos in the folder and no others: ``shard`` of them in a TAR, in this order; 0: each a file. Return the TARs.
 
     Shards that are as they should be stay untouched. The others are written beside the old ones, under names of their own; a
     single file goes once its shard is whole, old shards at the end. A run that is killed leaves every photo in the folder, and
     the next call goes on.
     """
-    forget(folder, set(PhotoStore(folder, remote)).difference(ids))
-    store, kept = PhotoStore(folder, remote), set[Path]()
+    store, kept, shards = PhotoStore(folder, remote), set[Path](), list[Path]()
+    if dropped := set(store).difference(ids):
+        forget(folder, dropped)
+        store = PhotoStore(folder, remote)
     for number, start in enumerate(range(0, len(ids), shard) if shard else ()):
         block = ids[start : start + shard]
         written = _unchanged(store, number, block) or _write(folder, number, [(photo, store[photo]) for photo in block])
+        shards.append(written)
         kept |= {written, written.with_suffix(INDEX)}
         for photo in block:
             (folder / f"{photo}{SINGLE}").unlink(missing_ok=True)
@@ -155,6 +158,7 @@ def arrange(folder: Path, ids: Sequence[str], shard: int, remote: bool = True) -
     for path in sorted(folder.iterdir(), key=lambda path: path.suffix != INDEX):  # a shard goes after its index
         if path.suffix in (SHARD, INDEX, SINGLE) and path not in kept:
             path.unlink(missing_ok=True)
+    return shards
 
 
 def _unchanged(store: PhotoStore, number: int, ids: Sequence[str]) -> Path | None:
